@@ -1,0 +1,1 @@
+"""The depthmask program: recipe, inputs, plan, graph, runner, command line."""

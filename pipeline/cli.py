@@ -1,0 +1,141 @@
+"""The command line: depthmask = python -m pipeline."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.errors import UserError
+from pipeline.recipe import builtin_recipes, load_recipe
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; 0 is success, 1 a failed run or check, 2 something for the user to mend."""
+    parser = _parser()
+    namespace, rest = parser.parse_known_args(arguments)
+    if rest and namespace.command is not _generate:
+        parser.error(f"unrecognised arguments: {' '.join(rest)}")
+    namespace.beam_arguments = rest
+    try:
+        return int(namespace.command(namespace))
+    except UserError as error:
+        print(f"depthmask: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="depthmask", description=__doc__, allow_abbrev=False)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    samples = commands.add_parser(
+        "samples", help="draw sample inputs", allow_abbrev=False
+    )
+    samples.add_argument("directory", type=Path, metavar="DIR")
+    samples.add_argument("--backgrounds", type=int, default=12, metavar="N")
+    samples.add_argument("--foregrounds", type=int, default=12, metavar="N")
+    samples.add_argument("--size", type=int, default=224, metavar="S", help="pixels")
+    samples.add_argument("--seed", type=int, default=0, metavar="K")
+    samples.set_defaults(command=_samples)
+
+    generate = commands.add_parser(
+        "generate",
+        help="make a dataset",
+        description="Makes a dataset. Beam's own options, such as --runner, can be given too.",
+        allow_abbrev=False,
+    )
+    _add_inputs(generate)
+    generate.add_argument("--output", required=True, metavar="DIR", help="a new folder")
+    generate.set_defaults(command=_generate)
+
+    plan = commands.add_parser(
+        "plan", help="say what generate would make", allow_abbrev=False
+    )
+    _add_inputs(plan)
+    plan.set_defaults(command=_plan)
+
+    verify = commands.add_parser("verify", help="check a dataset", allow_abbrev=False)
+    verify.add_argument("dataset", metavar="DIR")
+    verify.add_argument(
+        "--sample", type=int, metavar="N", help="decode about N examples instead of all"
+    )
+    verify.set_defaults(command=_verify)
+    return parser
+
+
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--backgrounds", required=True, metavar="DIR")
+    parser.add_argument("--foregrounds", required=True, metavar="DIR", help="cut-outs (RGBA)")
+    parser.add_argument("--masks", metavar="DIR", help="mask files, named as the foregrounds")
+    parser.add_argument(
+        "--recipe",
+        default="default",
+        metavar="NAME|FILE",
+        help=f"a YAML file, or one of: {', '.join(builtin_recipes())}",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY.PATH=VALUE",
+        help="change a key of the recipe; can be given again",
+    )
+    parser.add_argument(
+        "--depth-model",
+        default="none",
+        metavar="FILE",
+        help="a .keras model from pictures to metres, or none",
+    )
+    parser.add_argument(
+        "--skip-bad-inputs",
+        action="store_true",
+        help="go on without bad pictures and record them in errors.jsonl",
+    )
+
+
+def _samples(arguments: argparse.Namespace) -> int:
+    from pipeline.samples import write_samples
+
+    try:
+        write_samples(
+            arguments.directory,
+            arguments.backgrounds,
+            arguments.foregrounds,
+            arguments.size,
+            arguments.seed,
+        )
+    except (ValueError, FileExistsError) as error:
+        raise UserError(str(error)) from error
+    print(f"backgrounds, foregrounds and depth are in {arguments.directory}")
+    return 0
+
+
+def _request(arguments: argparse.Namespace, output: str):  # type: ignore[no-untyped-def]
+    from pipeline.generate import GenerateRequest
+    from pipeline.inputs import InputFolders
+    from pipeline.runner import pipeline_options
+
+    return GenerateRequest(
+        folders=InputFolders(arguments.backgrounds, arguments.foregrounds, arguments.masks),
+        output=output,
+        recipe=load_recipe(arguments.recipe, arguments.set),
+        depth_model=None if arguments.depth_model == "none" else arguments.depth_model,
+        skip_bad_inputs=arguments.skip_bad_inputs,
+        options=pipeline_options(arguments.beam_arguments),
+    )
+
+
+def _generate(arguments: argparse.Namespace) -> int:
+    from pipeline.generate import generate
+
+    generate(_request(arguments, arguments.output))
+    return 0
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    raise UserError("later")
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    raise UserError("later")

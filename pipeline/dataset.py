@@ -1,0 +1,300 @@
+"""What describes a dataset: manifest, statistics, TFDS metadata, index, card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from apache_beam.io.filesystems import FileSystems
+
+from pipeline.recipe import Recipe
+from transforms.chunks import Shard
+from transforms.encode import INDEX_COLUMNS
+from transforms.segments import read_file, write_file
+from transforms.statistics import Moments
+
+FORMAT_VERSION = 1
+DATASET_VERSION = "1.0.0"
+WORK_FOLDER = "_unfinished"
+_CHANNELS = {
+    1: ("grey",),
+    2: ("grey", "alpha"),
+    3: ("red", "green", "blue"),
+    4: ("red", "green", "blue", "alpha"),
+}
+
+
+@dataclass(frozen=True)
+class DepthInfo:
+    """What depth a dataset has: pixels of each map, and the model that estimated it."""
+
+    width: int
+    height: int
+    model: str
+    model_crc32c: str
+
+
+@dataclass(frozen=True)
+class DatasetDescription:
+    """All that is known of a dataset before its first example is made."""
+
+    output: str
+    recipe: Recipe
+    input_moments: dict[str, Moments]
+    input_checksums: dict[str, str]
+    findings: tuple[dict[str, str], ...]
+    versions: dict[str, str]
+    classes: tuple[str, ...]
+    backgrounds: int
+    foregrounds: int
+    depth: DepthInfo | None
+
+    def path(self, name: str) -> str:
+        return str(FileSystems.join(self.output, name))
+
+
+def finish_dataset(
+    description: DatasetDescription, shards: Sequence[Shard], moments: dict[str, Moments]
+) -> None:
+    """Writes every file beside the shards; the manifest last, then removes the work folder.
+
+    Runs again harmlessly, should the runner retry it before the work folder is gone.
+    """
+    order = list(description.recipe.splits.fractions)
+    shards = sorted(shards, key=lambda shard: (order.index(shard.key.split), shard.key.shard))
+    statistics = statistics_json(description.input_moments | moments)
+    header = ",".join(INDEX_COLUMNS) + "\n"
+    index_parts = (read_file(shard.index_path) for shard in shards)
+    texts = {
+        "recipe.yaml": description.recipe.to_yaml(),
+        "statistics.json": _json(statistics),
+        "features.json": _json(features_json(description)),
+        "dataset_info.json": _json(dataset_info_json(description, shards)),
+        "errors.jsonl": "".join(
+            json.dumps(finding, ensure_ascii=False) + "\n" for finding in description.findings
+        ),
+        "README.md": dataset_card(description, shards, statistics),
+    }
+    checksums = dict(description.input_checksums)
+    checksums["index.csv"] = crc_text(
+        _replace(description.path("index.csv"), _chain(header.encode(), index_parts))
+    )
+    for name, text in texts.items():
+        checksums[name] = crc_text(_replace(description.path(name), [text.encode()]))
+    manifest = manifest_json(description, shards, checksums)
+    _replace(description.path("manifest.json"), [_json(manifest).encode()])
+    FileSystems.delete([description.path(WORK_FOLDER)])
+
+
+def _replace(path: str, parts: Iterable[bytes]) -> int:
+    """Writes a file under another name and renames it: it is whole or not there."""
+    crc = write_file(f"{path}.part", parts)
+    FileSystems.rename([f"{path}.part"], [path])
+    return crc
+
+
+def _chain(first: bytes, rest: Iterable[bytes]) -> Iterable[bytes]:
+    yield first
+    yield from rest
+
+
+def crc_text(crc: int) -> str:
+    """A CRC-32C as the manifest has it: eight hexadecimal digits."""
+    return f"{crc:08x}"
+
+
+def _json(data: Any) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+
+
+def manifest_json(
+    description: DatasetDescription, shards: Sequence[Shard], checksums: dict[str, str]
+) -> dict[str, Any]:
+    """What the dataset consists of, and what made it."""
+    return {
+        "format": FORMAT_VERSION,
+        "examples": sum(shard.examples for shard in shards),
+        "backgrounds": description.backgrounds,
+        "foregrounds": description.foregrounds,
+        "depth": _depth_json(description),
+        "made_with": description.versions,
+        "files": {name: {"crc32c": checksums[name]} for name in sorted(checksums)},
+        "shards": [
+            {
+                "file": shard.path.replace("\\", "/").rsplit("/", 1)[-1],
+                "split": shard.key.split,
+                "examples": shard.examples,
+                "bytes": shard.bytes,
+                "crc32c": crc_text(shard.crc32c),
+                "moments": {kind: m.to_json() for kind, m in sorted(shard.moments.items())},
+            }
+            for shard in shards
+        ],
+    }
+
+
+def _depth_json(description: DatasetDescription) -> dict[str, Any] | None:
+    depth = description.depth
+    if depth is None:
+        return None
+    return {
+        "storage": description.recipe.depth.storage,
+        "unit": "metre",
+        "scale": description.recipe.depth.scale,
+        "width": depth.width,
+        "height": depth.height,
+        "model": depth.model,
+        "model_crc32c": depth.model_crc32c,
+    }
+
+
+def statistics_json(moments: dict[str, Moments]) -> dict[str, Any]:
+    """Mean and std by kind and channel, with the exact sums that they follow from."""
+    kinds = (
+        "backgrounds",
+        "foregrounds",
+        "foreground_masks",
+        "composites",
+        "masks",
+        "depth",
+    )
+    return {
+        kind: {
+            "images": moments[kind].images,
+            "pixels": moments[kind].pixels,
+            "channels": list(_CHANNELS[len(moments[kind].sums)]),
+            "mean": list(moments[kind].mean),
+            "std": list(moments[kind].std),
+            "mean_image_std": list(moments[kind].mean_image_std),
+            "moments": moments[kind].to_json(),
+        }
+        for kind in kinds
+        if kind in moments
+    }
+
+
+def features_json(description: DatasetDescription) -> dict[str, Any]:
+    """The records' features in the form of tensorflow_datasets' features.json."""
+    canvas, recipe = description.recipe.canvas, description.recipe
+    features = {
+        "id": _text(),
+        "image": _image(canvas.height, canvas.width, canvas.channels, recipe.image.format),
+        "mask": _image(canvas.height, canvas.width, 1, "png"),
+    }
+    if description.depth:
+        depth = description.depth
+        features["depth"] = _image(depth.height, depth.width, 1, "png", "uint16")
+    features |= {name: _text() for name in ("background", "background_class", "foreground")}
+    features["flip"] = _scalar("bool")
+    features |= {name: _scalar("int64") for name in ("placement", "x", "y", "width", "height")}
+    return {
+        "pythonClassName": "tensorflow_datasets.core.features.features_dict.FeaturesDict",
+        "featuresDict": {"features": features},
+    }
+
+
+def _text() -> dict[str, Any]:
+    return {
+        "pythonClassName": "tensorflow_datasets.core.features.text_feature.Text",
+        "text": {},
+    }
+
+
+def _image(
+    height: int, width: int, channels: int, encoding: str, dtype: str = "uint8"
+) -> dict[str, Any]:
+    shape = {"dimensions": [str(height), str(width), str(channels)]}
+    return {
+        "pythonClassName": "tensorflow_datasets.core.features.image_feature.Image",
+        "image": {"dtype": dtype, "encodingFormat": encoding, "shape": shape},
+    }
+
+
+def _scalar(dtype: str) -> dict[str, Any]:
+    return {
+        "pythonClassName": "tensorflow_datasets.core.features.tensor_feature.Tensor",
+        "tensor": {"dtype": dtype, "encoding": "none", "shape": {}},
+    }
+
+
+def dataset_info_json(description: DatasetDescription, shards: Sequence[Shard]) -> dict[str, Any]:
+    """The dataset in the form of tensorflow_datasets' dataset_info.json."""
+    splits = []
+    for name in description.recipe.splits.fractions:
+        mine = [shard for shard in shards if shard.key.split == name]
+        splits.append(
+            {
+                "name": name,
+                "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
+                "numBytes": str(sum(shard.bytes for shard in mine)),
+                "shardLengths": [str(shard.examples) for shard in mine],
+            }
+        )
+    return {
+        "name": "depthmask",
+        "version": DATASET_VERSION,
+        "description": f"Composites with masks, made by depthmask (recipe {description.recipe.name}).",
+        "fileFormat": "tfrecord",
+        "splits": splits,
+    }
+
+
+def dataset_card(
+    description: DatasetDescription, shards: Sequence[Shard], statistics: dict[str, Any]
+) -> str:
+    """README.md of the dataset: what it is, how to load it, its measured figures."""
+    recipe = description.recipe
+    canvas = recipe.canvas
+    examples = sum(shard.examples for shard in shards)
+    contents = "composite and mask" + (", depth map" if description.depth else "")
+    lines = [
+        f"# {recipe.name}: a depthmask dataset",
+        "",
+        f"{examples:,} examples ({contents}) of {canvas.width}×{canvas.height} pixels from "
+        f"{description.backgrounds:,} backgrounds and {description.foregrounds:,} foregrounds.",
+        "",
+        "```python",
+        "import depthmask",
+        "",
+        f'dataset = depthmask.load("PATH/TO/THIS/FOLDER", "{next(iter(recipe.splits.fractions))}")',
+        "```",
+        "",
+        "or `tensorflow_datasets.builder_from_directory`.",
+        "",
+        "| split | examples | shards | bytes |",
+        "|---|---:|---:|---:|",
+    ]
+    for name in recipe.splits.fractions:
+        mine = [shard for shard in shards if shard.key.split == name]
+        lines.append(
+            f"| {name} | {sum(shard.examples for shard in mine):,} | {len(mine):,} | "
+            f"{sum(shard.bytes for shard in mine):,} |"
+        )
+    lines += [
+        "",
+        "## Statistics",
+        "",
+        "Of value/255 (depth: value/65535) over all pixels, before encoding.",
+        "",
+        *statistics_table(statistics),
+        "",
+        "What made it is in `recipe.yaml`, what it consists of in `manifest.json`.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def statistics_table(statistics: dict[str, Any]) -> list[str]:
+    """The statistics as lines of a Markdown table."""
+    lines = [
+        "| kind | images | channel | mean | std | mean std of an image |",
+        "|---|---:|---|---:|---:|---:|",
+    ]
+    for kind, figures in statistics.items():
+        for i, channel in enumerate(figures["channels"]):
+            lines.append(
+                f"| {kind} | {figures['images']:,} | {channel} | {figures['mean'][i]:.6f} | "
+                f"{figures['std'][i]:.6f} | {figures['mean_image_std'][i]:.6f} |"
+            )
+    return lines

@@ -1,0 +1,92 @@
+"""The Beam graph, whole: from a plan to a finished dataset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import apache_beam as beam
+from apache_beam.pvalue import AsList, AsSingleton
+
+from pipeline.dataset import DatasetDescription, finish_dataset
+from pipeline.plan import Plan
+from transforms.compose import Compose
+from transforms.depth import EstimateDepth
+from transforms.encode import Encode, RecordEncoder
+from transforms.prepared import PreparedSource
+from transforms.segments import AssembleShards, ShardLayout, WriteSegments
+from transforms.statistics import ChannelStatistics
+
+
+@dataclass
+class PlanChunks(beam.PTransform):  # type: ignore[misc]
+    """Every chunk of the plan. Only their keys cross the shuffle that spreads them."""
+
+    plan: Plan
+
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
+        plan = self.plan
+        return (
+            pipeline
+            | "Shards" >> beam.Create(plan.shard_keys(), reshuffle=False)
+            | "Chunks" >> beam.FlatMap(plan.chunk_keys)
+            | "Spread" >> beam.Reshuffle()
+            | "Place" >> beam.Map(plan.chunk)
+        )
+
+
+@dataclass
+class FinishDataset(beam.PTransform):  # type: ignore[misc]
+    """Writes what describes the dataset, once every shard stands; the manifest last of all."""
+
+    description: DatasetDescription
+    statistics: beam.PCollection
+
+    def expand(self, shards: beam.PCollection) -> beam.PCollection:
+        return (
+            shards.pipeline
+            | "Once" >> beam.Create([self.description])
+            | "Write"
+            >> beam.Map(
+                finish_dataset, shards=AsList(shards), moments=AsSingleton(self.statistics)
+            )
+        )
+
+
+@dataclass(frozen=True)
+class DepthStage:
+    """The depth model of a run."""
+
+    model_path: str
+    batch_size: int
+
+
+def build_graph(
+    pipeline: beam.Pipeline,
+    plan: Plan,
+    source: PreparedSource,
+    depth: DepthStage | None,
+    layout: ShardLayout,
+    description: DatasetDescription,
+) -> None:
+    """Adds the whole graph to `pipeline`. Pixels live between Compose and WriteSegments only."""
+    recipe = plan.recipe
+    encoder = RecordEncoder(
+        image=recipe.image,
+        binary_masks=not recipe.masks.soft,
+        depth=recipe.depth if depth else None,
+    )
+    chunks = (
+        pipeline
+        | "PlanChunks" >> PlanChunks(plan)
+        | "Compose" >> Compose(source, recipe.masks.binary_threshold)
+    )
+    if depth:
+        chunks |= "EstimateDepth" >> EstimateDepth(depth.model_path, depth.batch_size)
+    segments = (
+        chunks
+        | "Encode" >> Encode(encoder)
+        | "WriteSegments" >> WriteSegments(layout.work_folder)
+    )
+    shards = segments | "AssembleShards" >> AssembleShards(layout)
+    statistics = shards | "ChannelStatistics" >> ChannelStatistics()
+    _ = shards | "FinishDataset" >> FinishDataset(description, statistics)

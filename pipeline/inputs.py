@@ -1,0 +1,436 @@
+"""Inputs: found, validated all together, prepared once, written for the workers to read."""
+
+from __future__ import annotations
+
+import io
+import os
+import posixpath
+import urllib.parse
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import google_crc32c
+import numpy as np
+from apache_beam.io.filesystems import FileSystems
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from pipeline.errors import UserError
+from pipeline.placement import check_room
+from pipeline.recipe import Recipe
+from transforms.compose import binarise, resize
+from transforms.prepared import (
+    Cutout,
+    PreparedPicture,
+    PreparedSource,
+    background_record,
+    foreground_record,
+)
+from transforms.statistics import Moments, measure, merge
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+MAX_PIXELS = 100_000_000
+MAX_FILE_BYTES = 256 * 2**20
+# Signs that some file system or the ids below give a meaning of their own.
+_UNSAFE = '%+\\:*?"<>|'
+# Pictures that are in memory at a time while inputs are prepared.
+_WINDOW = 64
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A picture file. `name` is its path below its folder, without suffix, made safe."""
+
+    path: str
+    name: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with an input, and the remedy. An error leaves it out; a warning does not."""
+
+    file: str
+    level: Literal["error", "warning"]
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.problem}. {self.remedy}"
+
+    def to_json(self) -> dict[str, str]:
+        # The file's name alone: the same inputs in another folder give the same bytes.
+        return {
+            "level": self.level,
+            "file": posixpath.basename(self.file.replace(os.sep, "/")),
+            "problem": self.problem,
+            "remedy": self.remedy,
+        }
+
+
+class _BadPicture(Exception):
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.remedy = remedy
+
+
+@dataclass(frozen=True)
+class InputFolders:
+    """Where the user's pictures are. Any path that Beam's file systems know."""
+
+    backgrounds: str
+    foregrounds: str
+    masks: str | None = None
+
+
+@dataclass
+class PreparedSet:
+    """The prepared inputs of a dataset."""
+
+    source: PreparedSource
+    moments: dict[str, Moments]
+    findings: list[Finding]
+    checksums: dict[str, int] = field(default_factory=dict)
+
+
+def find_pictures(folder: str) -> list[InputFile]:
+    """Every picture file in `folder` and below it, by name; a subfolder's name is a class.
+
+    Raises UserError where there is no such folder, or no picture in it.
+    """
+    root = folder.rstrip("/") if folder != "/" else folder
+    try:
+        (match,) = FileSystems.match([FileSystems.join(root, "**")])
+        paths = [metadata.path for metadata in match.metadata_list]
+    except Exception as error:
+        raise UserError(f"{folder}: cannot be read: {error}") from error
+    if not paths and "://" not in root and not os.path.isdir(root):
+        raise UserError(f"{folder}: there is no such folder. Check the path.")
+    pictures = []
+    for path in sorted(paths):
+        relative = path[len(root) :].replace(os.sep, "/").lstrip("/")
+        stem, suffix = posixpath.splitext(relative)
+        hidden = any(part.startswith(".") for part in relative.split("/"))
+        if suffix.lower() in PICTURE_SUFFIXES and not hidden:
+            label = relative.split("/")[0] if "/" in relative else ""
+            pictures.append(InputFile(path, safe_name(stem), safe_name(label)))
+    if not pictures:
+        raise UserError(
+            f"{folder}: there are no pictures in it. Put some there "
+            f"({', '.join(suffix[1:] for suffix in PICTURE_SUFFIXES)})."
+        )
+    return sorted(pictures, key=lambda picture: (picture.name, picture.path))
+
+
+def safe_name(name: str) -> str:
+    """`name` with control characters, and signs that file systems or ids use, percent-encoded."""
+    return "".join(
+        sign if sign.isprintable() and sign not in _UNSAFE else urllib.parse.quote(sign, safe="")
+        for sign in name
+    )
+
+
+def open_picture(path: str) -> Image.Image:
+    """The picture in a file: whole, upright, 8 bits, in mode L, LA, RGB or RGBA."""
+    try:
+        with FileSystems.open(path, compression_type="uncompressed") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise _BadPicture(f"cannot be read ({error})", "Check the file and its rights.") from error
+    if not data:
+        raise _BadPicture("is empty", "Copy it anew or take it away.")
+    if len(data) > MAX_FILE_BYTES:
+        raise _BadPicture(f"is larger than {MAX_FILE_BYTES >> 20} MiB", "Make it smaller.")
+    try:
+        image = Image.open(io.BytesIO(data))
+        if image.width * image.height > MAX_PIXELS:
+            raise _BadPicture(
+                f"has {image.width}×{image.height} pixels, more than {MAX_PIXELS // 10**6} million",
+                "Make it smaller.",
+            )
+        image.load()
+        image = ImageOps.exif_transpose(image)
+    except UnidentifiedImageError as error:
+        raise _BadPicture("is not a picture", "Take it away or convert it.") from error
+    except Image.DecompressionBombError as error:
+        raise _BadPicture("has far too many pixels", "Make it smaller.") from error
+    except _BadPicture:
+        raise
+    except Exception as error:  # decoders of damaged files raise whatever they stumble on
+        raise _BadPicture(
+            f"is damaged or truncated ({error})", "Copy it anew or take it away."
+        ) from error
+    return _eight_bit(image)
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        values = np.asarray(image, np.float64)
+        peak = 65535 if values.max(initial=0) > 255 else 255
+        return Image.fromarray(np.clip(values * (255 / peak), 0, 255).astype(np.uint8))
+    if image.mode in ("L", "LA", "RGB", "RGBA"):
+        return image
+    has_alpha = "transparency" in image.info or image.mode in ("PA", "La", "RGBa")
+    return image.convert("RGBA" if has_alpha else "RGB")
+
+
+def prepare_background(file: InputFile, recipe: Recipe) -> Image.Image:
+    """A background fitted to the canvas, in the canvas's mode (RGB or L)."""
+    canvas = recipe.canvas
+    size = (canvas.width, canvas.height)
+    image = open_picture(file.path).convert("RGB")
+    match canvas.fit:
+        case "crop":
+            image = ImageOps.fit(image, size, Image.Resampling.LANCZOS)
+        case "stretch":
+            image = image.resize(size, Image.Resampling.LANCZOS)
+        case "pad":
+            image = ImageOps.pad(image, size, Image.Resampling.LANCZOS)
+    return image.convert("L") if canvas.colour == "grey" else image
+
+
+@dataclass(frozen=True)
+class _PreparedForeground:
+    cutout: Cutout
+    width: int
+    height: int
+    findings: tuple[Finding, ...]
+
+
+def prepare_foreground(
+    file: InputFile, mask_file: InputFile | None, recipe: Recipe
+) -> _PreparedForeground:
+    """A cut-out at the largest size at which it is drawn, and its size at scale 1."""
+    image = open_picture(file.path).convert("RGBA")
+    alpha = image.getchannel("A")
+    findings: list[Finding] = []
+    transparent = alpha.getextrema()[0] < 255
+    if alpha.getextrema()[1] == 0:
+        raise _BadPicture("is wholly transparent", "Cut it out anew or take it away.")
+    mask = alpha
+    if mask_file is not None:
+        mask = _open_mask(mask_file, file, image.size, findings)
+        if not transparent:
+            alpha = mask
+            image.putalpha(alpha)
+    elif not transparent:
+        raise _BadPicture(
+            "has no transparency and no mask",
+            "Cut it out (RGBA), or give a folder with masks of the same names by --masks.",
+        )
+    width, height = recipe.foregrounds.drawn_size(image.width, image.height, recipe.canvas)
+    try:
+        check_room(recipe, width, height)
+    except UserError as error:
+        raise _BadPicture("is too large", f"{str(error)[0].upper()}{str(error)[1:]}.") from error
+    largest = recipe.foregrounds.scale[1]
+    mode = "L" if recipe.canvas.colour == "grey" else "RGB"
+    cutout = resize(
+        Cutout(image.convert(mode), alpha, mask),
+        max(1, round(width * largest)),
+        max(1, round(height * largest)),
+    )
+    threshold = recipe.masks.binary_threshold or 1
+    if not binarise(np.asarray(cutout.mask), threshold).any():
+        raise _BadPicture(
+            f"has no mask pixel of at least {threshold}",
+            "Cut it out anew, or set masks.threshold lower.",
+        )
+    return _PreparedForeground(cutout, width, height, tuple(findings))
+
+
+def _open_mask(
+    mask_file: InputFile, file: InputFile, size: tuple[int, int], findings: list[Finding]
+) -> Image.Image:
+    try:
+        mask = open_picture(mask_file.path).convert("L")
+    except _BadPicture as error:
+        raise _BadPicture(f"its mask {mask_file.path} {error.problem}", error.remedy) from error
+    if mask.size != size:
+        findings.append(
+            Finding(
+                mask_file.path,
+                "warning",
+                f"is {mask.width}×{mask.height} and its foreground "
+                f"{posixpath.basename(file.path)} is {size[0]}×{size[1]}",
+                "It was resized to the foreground's size.",
+            )
+        )
+        mask = mask.resize(size, Image.Resampling.LANCZOS)
+    return mask
+
+
+def prepare_inputs(
+    folders: InputFolders, recipe: Recipe, output: str, skip_bad: bool = False
+) -> PreparedSet:
+    """Validates and prepares every input; writes both TFRecord files into `output`.
+
+    Raises UserError that lists every bad input, unless `skip_bad`: then they are left out, and
+    only having no good background or no good foreground is an error.
+    """
+    backgrounds, findings = _without_twins(find_pictures(folders.backgrounds))
+    foregrounds, twins = _without_twins(find_pictures(folders.foregrounds))
+    findings += twins
+    masks, more = _match_masks(folders.masks, foregrounds)
+    findings += more
+    checksums: dict[str, int] = {}
+    moments: dict[str, Moments] = {}
+
+    def background(file: InputFile) -> _Prepared:
+        image = prepare_background(file, recipe)
+        pixels = np.atleast_3d(np.asarray(image))
+        return _Prepared(
+            record=background_record(file.name, file.label, image),
+            width=image.width,
+            height=image.height,
+            moments={"backgrounds": measure(pixels[None])},
+        )
+
+    def foreground(file: InputFile) -> _Prepared:
+        prepared = prepare_foreground(file, masks.get(file.name), recipe)
+        cutout = prepared.cutout
+        mask = np.asarray(cutout.mask)
+        if recipe.masks.binary_threshold is not None:
+            mask = binarise(mask, recipe.masks.binary_threshold)
+        pixels = np.dstack([np.asarray(cutout.colour), np.asarray(cutout.alpha)])
+        return _Prepared(
+            record=foreground_record(file.name, cutout),
+            width=prepared.width,
+            height=prepared.height,
+            moments={"foregrounds": measure(pixels[None]), "foreground_masks": measure(mask[None])},
+            findings=prepared.findings,
+        )
+
+    pictures: dict[str, tuple[PreparedPicture, ...]] = {}
+    paths: dict[str, str] = {}
+    for kind, files, prepare in (
+        ("backgrounds", backgrounds, background),
+        ("foregrounds", foregrounds, foreground),
+    ):
+        paths[kind] = FileSystems.join(output, f"{kind}.tfrecord")
+        written: list[PreparedPicture] = []
+        with FileSystems.create(paths[kind], compression_type="uncompressed") as stream:
+            checksums[kind] = _write_prepared(stream, files, prepare, written, findings, moments)
+        pictures[kind] = tuple(written)
+    errors = [finding for finding in findings if finding.level == "error"]
+    if errors and not skip_bad:
+        listing = "\n".join(f"  {error}" for error in errors)
+        raise UserError(
+            f"{len(errors)} bad input{'s' if len(errors) > 1 else ''}; nothing was made:\n{listing}\n"
+            "Mend them, or go on without them by --skip-bad-inputs."
+        )
+    for kind, found in pictures.items():
+        if not found:
+            raise UserError(f"no usable {kind} in {getattr(folders, kind)}.")
+    source = PreparedSource(
+        backgrounds_path=paths["backgrounds"],
+        backgrounds=pictures["backgrounds"],
+        foregrounds_path=paths["foregrounds"],
+        foregrounds=pictures["foregrounds"],
+    )
+    return PreparedSet(source, moments, findings, checksums)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    record: bytes
+    width: int
+    height: int
+    moments: dict[str, Moments]
+    findings: tuple[Finding, ...] = ()
+
+
+def _write_prepared(
+    stream: Any,
+    files: Sequence[InputFile],
+    prepare: Callable[[InputFile], _Prepared],
+    written: list[PreparedPicture],
+    findings: list[Finding],
+    moments: dict[str, Moments],
+) -> int:
+    """Writes the good files' records to `stream` in order; gives the CRC-32C of its bytes."""
+    offset = crc = 0
+    for file, prepared in _in_parallel(prepare, files):
+        if isinstance(prepared, _BadPicture):
+            findings.append(Finding(file.path, "error", prepared.problem, prepared.remedy))
+            continue
+        stream.write(prepared.record)
+        crc = google_crc32c.extend(crc, prepared.record)
+        length = len(prepared.record)
+        written.append(
+            PreparedPicture(
+                file.name, prepared.width, prepared.height, offset, length, file.label
+            )
+        )
+        offset += length
+        findings += prepared.findings
+        moments.update(merge([moments, prepared.moments]))
+    return crc
+
+
+def _in_parallel(
+    prepare: Callable[[InputFile], _Prepared], files: Sequence[InputFile]
+) -> Iterator[tuple[InputFile, _Prepared | _BadPicture]]:
+    def attempt(file: InputFile) -> _Prepared | _BadPicture:
+        try:
+            return prepare(file)
+        except _BadPicture as error:
+            return error
+
+    # Windows of files, so that prepared pictures never pile up in memory.
+    with ThreadPoolExecutor(os.cpu_count()) as executor:
+        for start in range(0, len(files), _WINDOW):
+            window = files[start : start + _WINDOW]
+            yield from zip(window, executor.map(attempt, window), strict=True)
+
+
+def _without_twins(files: Iterable[InputFile]) -> tuple[list[InputFile], list[Finding]]:
+    first: dict[str, InputFile] = {}
+    findings = []
+    for file in files:
+        if file.name in first:
+            findings.append(
+                Finding(
+                    file.path,
+                    "error",
+                    f"has the same name as {posixpath.basename(first[file.name].path)}",
+                    "Rename one of the two.",
+                )
+            )
+        first.setdefault(file.name, file)
+    return list(first.values()), findings
+
+
+def _match_masks(
+    folder: str | None, foregrounds: Sequence[InputFile]
+) -> tuple[dict[str, InputFile], list[Finding]]:
+    if folder is None:
+        return {}, []
+    masks, findings = _without_twins(find_pictures(folder))
+    names = {file.name for file in foregrounds}
+    for mask in masks:
+        if mask.name not in names:
+            findings.append(
+                Finding(
+                    mask.path,
+                    "error",
+                    "is a mask without a foreground",
+                    "Give the foreground the same name, or take the mask away.",
+                )
+            )
+    by_name = {mask.name: mask for mask in masks}
+    for file in foregrounds:
+        if file.name not in by_name:
+            findings.append(
+                Finding(
+                    file.path,
+                    "error",
+                    "has no mask of its name in the folder of masks",
+                    "Add it, or leave out --masks to take masks from transparency.",
+                )
+            )
+    return by_name, findings

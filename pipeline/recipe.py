@@ -1,0 +1,350 @@
+"""Recipes: one YAML file that says everything about a dataset."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.errors import UserError
+from transforms.codecs import ImageCodec
+from transforms.depth import DepthStorage
+
+# A chunk's composites and masks together stay below this.
+_CHUNK_BYTES = 8 * 2**20
+
+
+class _Section(BaseModel):
+    # Strict: a word is no number and 1 is no truth value. Frozen: a recipe is a value.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Canvas(_Section):
+    """The size, shape and colour of every composite."""
+
+    width: int = Field(224, ge=8, le=8192, description="pixels")
+    height: int = Field(224, ge=8, le=8192, description="pixels")
+    fit: Literal["crop", "stretch", "pad"] = Field(
+        "crop", description="how a background of another shape is fitted"
+    )
+    colour: Literal["rgb", "grey"] = "rgb"
+
+    @property
+    def channels(self) -> int:
+        return 3 if self.colour == "rgb" else 1
+
+
+class FixedSize(_Section):
+    """Every foreground gets this width and height; its aspect is not kept."""
+
+    mode: Literal["fixed"]
+    width: int = Field(ge=1, le=8192)
+    height: int = Field(ge=1, le=8192)
+
+
+class HeightSize(_Section):
+    """Every foreground gets this height, its aspect kept."""
+
+    mode: Literal["height"]
+    height: int = Field(ge=1, le=8192)
+
+
+class MaxSideSize(_Section):
+    """The longer side of every foreground gets this length, its aspect kept."""
+
+    mode: Literal["max_side"]
+    max_side: int = Field(ge=1, le=8192)
+
+
+class CanvasFractionSize(_Section):
+    """The largest size, aspect kept, within this fraction of the canvas's width and height."""
+
+    mode: Literal["canvas_fraction"]
+    fraction: float = Field(gt=0, le=4)
+
+
+class NativeSize(_Section):
+    """Foregrounds keep the size of their files."""
+
+    mode: Literal["native"]
+
+
+ForegroundSize = Annotated[
+    FixedSize | HeightSize | MaxSideSize | CanvasFractionSize | NativeSize,
+    Field(discriminator="mode"),
+]
+
+
+class Foregrounds(_Section):
+    """How large foregrounds are drawn."""
+
+    size: ForegroundSize = CanvasFractionSize(mode="canvas_fraction", fraction=0.5)
+    scale: tuple[float, float] = Field(
+        (1.0, 1.0), strict=False, description="random factor on the size, from … to"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Foregrounds:
+        low, high = self.scale
+        if not 0 < low <= high <= 16:
+            raise ValueError(f"scale is [from, to] with 0 < from <= to <= 16, not [{low}, {high}]")
+        return self
+
+    def drawn_size(self, width: int, height: int, canvas: Canvas) -> tuple[int, int]:
+        """Width and height at scale 1 of a foreground whose file is `width` × `height`."""
+        size = self.size
+        match size:
+            case FixedSize():
+                return size.width, size.height
+            case NativeSize():
+                return width, height
+            case HeightSize():
+                factor = size.height / height
+            case MaxSideSize():
+                factor = size.max_side / max(width, height)
+            case CanvasFractionSize():
+                factor = size.fraction * min(canvas.width / width, canvas.height / height)
+        return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+class PlacementRules(_Section):
+    """Where foregrounds land."""
+
+    per_pair: int = Field(
+        20, ge=1, le=100_000, description="places for each background, foreground and flip"
+    )
+    region: Literal["inside", "anywhere"] = Field(
+        "inside",
+        description="inside: never cropped; anywhere: the centre lies on the canvas, "
+        "what is beyond the edge is cropped",
+    )
+    distinct: bool = Field(
+        False, description="no x and no y twice among the places of one pair and flip"
+    )
+    flip: Literal["none", "own", "shared"] = Field(
+        "own",
+        description="mirrored foregrounds: none, at places of their own, or at the plain one's",
+    )
+
+    @property
+    def flips(self) -> tuple[bool, ...]:
+        return (False,) if self.flip == "none" else (False, True)
+
+
+class Masks(_Section):
+    """How masks are made. They are stored without loss."""
+
+    soft: bool = Field(False, description="keep grey levels; else 0 and 255")
+    threshold: int = Field(
+        128, ge=1, le=255, description="binary masks: alpha (or mask file) from which 255"
+    )
+
+    @property
+    def binary_threshold(self) -> int | None:
+        """The threshold of binary masks, None for soft ones."""
+        return None if self.soft else self.threshold
+
+
+class Depth(DepthStorage):
+    """How depth is estimated and stored, where there is a depth model."""
+
+    batch_size: int = Field(16, ge=1, le=4096, description="pictures a call of the model")
+
+
+class Splits(_Section):
+    """Named parts of the examples, by exact counts."""
+
+    by: Literal["example", "background", "foreground"] = Field(
+        "example", description="what is dealt out; by background, no two splits share one"
+    )
+    fractions: dict[str, float] = {"train": 0.9, "test": 0.1}
+
+    @model_validator(mode="after")
+    def _whole(self) -> Splits:
+        if not self.fractions:
+            raise ValueError("fractions must name at least one split, such as train: 1.0")
+        for name, fraction in self.fractions.items():
+            if not name.isidentifier() or not name.isascii():
+                raise ValueError(f"split names are ASCII letters, digits and _; not {name!r}")
+            if not 0 < fraction <= 1:
+                raise ValueError(f"fractions lie above 0 and up to 1; {name} is {fraction}")
+        total = math.fsum(self.fractions.values())
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"fractions must add up to 1, not {total:g}")
+        return self
+
+
+class Shards(_Section):
+    """How examples are spread over files."""
+
+    examples: int = Field(8000, ge=1, description="examples a shard, about")
+    chunk: int | None = Field(
+        None, ge=1, le=4096, description="examples a unit of work; null: about 8 MiB of pixels"
+    )
+
+
+class Recipe(_Section):
+    """Everything that decides what a dataset holds, but for the inputs and the depth model."""
+
+    name: str = Field("custom", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
+    seed: int = Field(0, ge=0, lt=2**63)
+    canvas: Canvas = Canvas()
+    foregrounds: Foregrounds = Foregrounds()
+    placements: PlacementRules = PlacementRules()
+    image: ImageCodec = ImageCodec()
+    masks: Masks = Masks()
+    depth: Depth = Depth()
+    splits: Splits = Splits()
+    shards: Shards = Shards()
+
+    @model_validator(mode="after")
+    def _possible(self) -> Recipe:
+        canvas, rules = self.canvas, self.placements
+        if rules.region == "inside":
+            # The shape of the pictures is not known yet; what any picture must exceed is.
+            width, height = self._least_size()
+            for side, length, limit in (
+                ("wide", width, canvas.width),
+                ("high", height, canvas.height),
+            ):
+                if length > limit:
+                    raise ValueError(
+                        f"foregrounds {length} pixels {side} cannot lie inside a canvas {limit} "
+                        f"pixels {side}: make foregrounds.size or scale smaller, the canvas "
+                        "larger, or set placements.region to anywhere"
+                    )
+        elif rules.distinct and rules.per_pair > min(canvas.width, canvas.height):
+            raise ValueError(
+                f"{rules.per_pair} distinct places need as many rows and columns; the canvas is "
+                f"{canvas.width}×{canvas.height}: set placements.per_pair lower or "
+                "placements.distinct to false"
+            )
+        return self
+
+    def _least_size(self) -> tuple[int, int]:
+        size, largest = self.foregrounds.size, self.foregrounds.scale[1]
+        match size:
+            case FixedSize():
+                return round(size.width * largest), round(size.height * largest)
+            case HeightSize():
+                return 1, round(size.height * largest)
+            case MaxSideSize():
+                # One of the two sides is that long: it must fit the canvas's longer side.
+                fits = round(size.max_side * largest) <= max(self.canvas.width, self.canvas.height)
+                return (1, 1) if fits else (round(size.max_side * largest),) * 2
+            case CanvasFractionSize():
+                fraction = size.fraction * largest
+                return round(self.canvas.width * fraction), round(self.canvas.height * fraction)
+            case NativeSize():
+                return 1, 1
+
+    @property
+    def chunk_examples(self) -> int:
+        """Examples a chunk, a multiple of 16 where that many fit."""
+        if self.shards.chunk is not None:
+            return self.shards.chunk
+        pixels = self.canvas.width * self.canvas.height
+        fitting = max(1, _CHUNK_BYTES // (pixels * (self.canvas.channels + 1)))
+        return min(fitting // 16 * 16 or fitting, 512)
+
+    def to_yaml(self) -> str:
+        """The whole recipe, every default resolved."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def builtin_recipes() -> list[str]:
+    """Names of the recipes that come with depthmask."""
+    folder = resources.files("pipeline") / "recipes"
+    return sorted(
+        Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml")
+    )
+
+
+def load_recipe(name_or_path: str, settings: Iterable[str] = ()) -> Recipe:
+    """The recipe of that name or in that file, with ``key.path=value`` settings on top.
+
+    Raises UserError for a recipe that cannot be: names the key, its value and what would be right.
+    """
+    data, source = _read_recipe(name_or_path)
+    for setting in settings:
+        _apply(data, setting)
+    return _validate(data, source)
+
+
+def _read_recipe(name_or_path: str) -> tuple[dict[str, Any], str]:
+    if name_or_path in builtin_recipes():
+        text = (resources.files("pipeline") / "recipes" / f"{name_or_path}.yaml").read_text("utf-8")
+        source = f"recipe {name_or_path}"
+    else:
+        path = Path(name_or_path)
+        source = str(path)
+        try:
+            text = path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise UserError(
+                f"recipe {name_or_path!r} cannot be read ({reason}). Give a YAML file or one of: "
+                f"{', '.join(builtin_recipes())}."
+            ) from error
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{source}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{source}: a recipe is a mapping of keys such as canvas and placements.")
+    return data, source
+
+
+def _apply(data: dict[str, Any], setting: str) -> None:
+    key, equals, text = setting.partition("=")
+    if not equals or not all(key.split(".")):
+        raise UserError(f"--set {setting}: give KEY.PATH=VALUE, such as placements.per_pair=5.")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {setting}: the value is not YAML.") from error
+    *parents, last = key.split(".")
+    section = data
+    for parent in parents:
+        child = section.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise UserError(f"--set {setting}: {parent} is a value, not a section.")
+        section = child
+    section[last] = value
+
+
+def _validate(data: Mapping[str, Any], source: str) -> Recipe:
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        problems = [_explain(problem) for problem in error.errors(include_url=False)]
+        raise UserError("\n".join([f"{source} cannot be used:", *problems])) from error
+
+
+def _explain(problem: Mapping[str, Any]) -> str:
+    location = [str(part) for part in problem["loc"]]
+    # pydantic names the chosen kind of size in the path; the user wrote no such key.
+    if location[:2] == ["foregrounds", "size"]:
+        del location[2:3]
+    key = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        return f"  {key}: no such key. {_known_keys(location)}"
+    if problem["type"] == "value_error":
+        return f"  {key + ': ' if key else ''}{problem['ctx']['error']}"
+    shown = "" if problem["type"] == "missing" else f" (it is {problem['input']!r})"
+    return f"  {key}: {problem['msg'][0].lower()}{problem['msg'][1:]}{shown}"
+
+
+def _known_keys(location: list[str]) -> str:
+    section: Any = Recipe
+    for part in location[:-1]:
+        annotation = section.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return ""
+        section = annotation
+    return f"There are: {', '.join(section.model_fields)}."

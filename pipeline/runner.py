@@ -1,0 +1,60 @@
+"""Which Beam runner a run gets, and Beam's own options on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+
+from pipeline.errors import UserError
+
+LOCAL_RUNNER = "FnApiRunner"
+
+
+def pipeline_options(arguments: Sequence[str]) -> PipelineOptions:
+    """Beam's options from the command line.
+
+    Without ``--runner`` a run is local: Beam's in-process runner with one worker process a core.
+    Encoding holds Python's global lock, so threads would not do (see benchmarks/).
+    Raises UserError for an option that Beam does not have.
+    """
+    _refuse_unknown(arguments)
+    options = PipelineOptions(list(arguments))
+    if options.view_as(StandardOptions).runner is None:
+        defaults = [f"--runner={LOCAL_RUNNER}"]
+        given = {argument.split("=")[0].lstrip("-") for argument in arguments}
+        if "direct_running_mode" not in given:
+            defaults.append("--direct_running_mode=multi_processing")
+        if "direct_num_workers" not in given:
+            defaults.append(f"--direct_num_workers={os.cpu_count() or 1}")
+        options = PipelineOptions([*arguments, *defaults])
+    return options
+
+
+def _refuse_unknown(arguments: Sequence[str]) -> None:
+    # Beam itself only warns of a misspelt option, deep in a log, and goes on without it.
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for options in _all_subclasses(PipelineOptions):
+        # One option may stand in several of Beam's classes; the last wins.
+        parser.conflict_handler = "resolve"
+        options._add_argparse_args(parser)
+    try:
+        _, unknown = parser.parse_known_args(list(arguments))
+    except SystemExit as error:
+        raise UserError("a Beam option has a wrong value; see the line above.") from error
+    if unknown:
+        raise UserError(
+            f"no such option: {' '.join(unknown)}. See depthmask generate --help; Beam's own "
+            "options, such as --runner, can be given too."
+        )
+
+
+def _all_subclasses(cls: type) -> list[type]:
+    found = []
+    for subclass in cls.__subclasses__():
+        if "_add_argparse_args" in subclass.__dict__:
+            found.append(subclass)
+        found += _all_subclasses(subclass)
+    return found

@@ -1,0 +1,31 @@
+"""Packaging; also what Dataflow's --setup_file installs on workers."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="depthmask",
+    version="0.1.0",
+    description="Labelled datasets for monocular depth and foreground masks, by Apache Beam",
+    long_description=Path(__file__).with_name("README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.14",
+    packages=find_packages(include=["depthmask*", "pipeline*", "transforms*"]),
+    package_data={"pipeline": ["recipes/*.yaml"]},
+    install_requires=[
+        "apache-beam[gcp]>=2.77,<3",
+        "google-cloud-storage>=2.18",
+        "google-crc32c>=1.5",
+        "numpy>=2.0,<3",
+        "pillow>=11",
+        "protobuf>=5",
+        "pydantic>=2.7,<3",
+        "pyyaml>=6",
+        "tensorflow>=2.18,<3",
+        "tqdm>=4.66",
+    ],
+    extras_require={"tensorflow-io": ["tensorflow-io==0.37.1"]},
+    entry_points={"console_scripts": ["depthmask=pipeline.cli:main"]},
+)

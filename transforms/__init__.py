@@ -1,0 +1,1 @@
+"""PTransforms of the depthmask graph, and the plain functions beneath them."""

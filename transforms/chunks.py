@@ -1,0 +1,108 @@
+"""The typed elements that travel through the graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from transforms.statistics import Moments
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One example before it is drawn: which cut-out lands where on which background.
+
+    `x`, `y` is the top left corner of the cut-out on the canvas in pixels (negative where it is
+    cropped), `width` × `height` the size at which it is drawn, `index` its number among the
+    placements of this background, foreground and flip.
+    """
+
+    id: str
+    background: str
+    background_class: str
+    foreground: str
+    flip: bool
+    index: int
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, order=True)
+class ShardKey:
+    """Names one shard of one split."""
+
+    split: str
+    shard: int
+
+
+@dataclass(frozen=True, order=True)
+class ChunkKey:
+    """Names a run of `examples` consecutive examples, which begins at example `start` of a shard."""
+
+    shard: ShardKey
+    start: int
+    examples: int
+
+
+@dataclass(frozen=True)
+class ChunkSpec:
+    """What a chunk holds, before any pixel of it exists."""
+
+    key: ChunkKey
+    placements: tuple[Placement, ...]
+
+
+@dataclass(frozen=True)
+class ComposedChunk:
+    """A chunk's pixels.
+
+    `images`: uint8 [n, H, W, C], C = 3 (RGB) or 1 (grey). `masks`: uint8 [n, H, W], 0 is
+    background. `depths`: float32 [n, h, w] in the depth model's unit, or None where the dataset
+    has no depth.
+    """
+
+    spec: ChunkSpec
+    images: np.ndarray
+    masks: np.ndarray
+    depths: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class EncodedChunk:
+    """A chunk as it is stored: framed TFRecord bytes, CSV index rows, and its exact statistics."""
+
+    key: ChunkKey
+    records: bytes
+    index_rows: str
+    moments: dict[str, Moments]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A chunk's records in a file of their own, which wait to be joined into their shard.
+
+    `index_path` holds the chunk's index rows. `crc32c` is that of the records file.
+    """
+
+    key: ChunkKey
+    path: str
+    index_path: str
+    bytes: int
+    crc32c: int
+    moments: dict[str, Moments]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A finished TFRecord file of the dataset; `index_path` holds its index rows."""
+
+    key: ShardKey
+    path: str
+    index_path: str
+    examples: int
+    bytes: int
+    crc32c: int
+    moments: dict[str, Moments] = field(repr=False)

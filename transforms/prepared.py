@@ -1,0 +1,144 @@
+"""The prepared inputs as workers read them: each picture once, into a bounded cache."""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from apache_beam.io.filesystems import FileSystems
+from PIL import Image, ImageOps
+
+from transforms.records import frame_record, parse_example, serialize_example, unframe_records
+
+# What one worker process keeps of decoded backgrounds, and again of decoded cut-outs.
+CACHE_BYTES = 192 * 2**20
+
+
+@dataclass(frozen=True)
+class PreparedPicture:
+    """Where a prepared picture lies in its TFRecord file, and what planning needs to know of it.
+
+    `width` × `height` is the canvas size of a background, and of a foreground the size at which
+    it is drawn at scale 1. `label` is a background's class (its folder's name, or empty).
+    """
+
+    name: str
+    width: int
+    height: int
+    offset: int
+    length: int
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """A foreground, ready to paste.
+
+    `colour`: Pillow image in the canvas's mode (RGB or L). `alpha`: mode L, what the paste blends
+    by. `mask`: mode L, the label before any threshold.
+    """
+
+    colour: Image.Image
+    alpha: Image.Image
+    mask: Image.Image
+
+    def mirrored(self) -> Cutout:
+        return Cutout(*(ImageOps.mirror(part) for part in (self.colour, self.alpha, self.mask)))
+
+
+def background_record(name: str, label: str, image: Image.Image) -> bytes:
+    """A framed record of a prepared background: name, class, image (PNG), width, height."""
+    features = {
+        "name": name,
+        "class": label,
+        "image": _png(image),
+        "width": image.width,
+        "height": image.height,
+    }
+    return frame_record(serialize_example(features))
+
+
+def foreground_record(name: str, cutout: Cutout) -> bytes:
+    """A framed record of a prepared foreground: name, image (PNG with alpha), mask (PNG), size."""
+    image = cutout.colour.copy()
+    image.putalpha(cutout.alpha)
+    features = {
+        "name": name,
+        "image": _png(image),
+        "mask": _png(cutout.mask),
+        "width": image.width,
+        "height": image.height,
+    }
+    return frame_record(serialize_example(features))
+
+
+def _png(image: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "PNG", compress_level=6)
+    return stream.getvalue()
+
+
+def open_png(data: bytes | int) -> Image.Image:
+    """Decodes a PNG that this project wrote."""
+    if not isinstance(data, bytes):
+        raise TypeError(f"a PNG is bytes, not {type(data).__name__}")
+    image = Image.open(io.BytesIO(data), formats=["PNG"])
+    image.load()
+    return image
+
+
+def decode_foreground(features: dict[str, bytes | int]) -> Cutout:
+    """The cut-out in a record that `foreground_record` wrote."""
+    image = open_png(features["image"])
+    colour = image.convert("L" if image.mode == "LA" else "RGB")
+    return Cutout(colour, image.getchannel("A"), open_png(features["mask"]))
+
+
+@dataclass(frozen=True)
+class PreparedSource:
+    """Where the prepared inputs lie: all that a worker needs to open them."""
+
+    backgrounds_path: str
+    backgrounds: tuple[PreparedPicture, ...]
+    foregrounds_path: str
+    foregrounds: tuple[PreparedPicture, ...]
+
+
+class PreparedInputs:
+    """Random access by name to `backgrounds.tfrecord` and `foregrounds.tfrecord`.
+
+    Decoded pictures are kept, least recently used first out, within `CACHE_BYTES` for each kind.
+    """
+
+    def __init__(self, source: PreparedSource) -> None:
+        self._source = source
+        self._backgrounds = {picture.name: picture for picture in source.backgrounds}
+        self._foregrounds = {picture.name: picture for picture in source.foregrounds}
+        # Pillow keeps RGB in four bytes a pixel; a cut-out has alpha and mask besides.
+        self.background = functools.lru_cache(_cache_size(source.backgrounds, 4))(self._background)
+        self.foreground = functools.lru_cache(_cache_size(source.foregrounds, 6))(self._foreground)
+
+    def _background(self, name: str) -> Image.Image:
+        picture = self._backgrounds[name]
+        return open_png(_read(self._source.backgrounds_path, picture)["image"])
+
+    def _foreground(self, name: str, flip: bool) -> Cutout:
+        if flip:
+            return self.foreground(name, False).mirrored()
+        return decode_foreground(_read(self._source.foregrounds_path, self._foregrounds[name]))
+
+
+def _cache_size(pictures: Sequence[PreparedPicture], bytes_a_pixel: int) -> int:
+    largest = max(picture.width * picture.height for picture in pictures)
+    return max(1, CACHE_BYTES // (largest * bytes_a_pixel))
+
+
+def _read(path: str, picture: PreparedPicture) -> dict[str, bytes | int]:
+    with FileSystems.open(path, compression_type="uncompressed") as file:
+        file.seek(picture.offset)
+        data = file.read(picture.length)
+    (record,) = unframe_records(data)
+    return parse_example(record)

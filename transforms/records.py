@@ -1,0 +1,139 @@
+"""tf.train.Example and TFRecord bytes, without TensorFlow.
+
+A worker that only composes need not load TensorFlow (hundreds of MB a process). The messages are
+those of tensorflow/core/example/{example,feature}.proto, declared in a descriptor pool of their own
+so that they never meet TensorFlow's when both are loaded.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import google_crc32c
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+FeatureValue = bytes | str | int
+
+
+def _example_class() -> Any:
+    field = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(
+        name="depthmask/example.proto", package="depthmask", syntax="proto3"
+    )
+    for name, kind in (("BytesList", field.TYPE_BYTES), ("Int64List", field.TYPE_INT64)):
+        message = file.message_type.add(name=name)
+        message.field.add(name="value", number=1, type=kind, label=field.LABEL_REPEATED)
+    feature = file.message_type.add(name="Feature")
+    feature.oneof_decl.add(name="kind")
+    for name, number in (("bytes_list", 1), ("int64_list", 3)):
+        feature.field.add(
+            name=name,
+            number=number,
+            type=field.TYPE_MESSAGE,
+            type_name=f".depthmask.{'BytesList' if number == 1 else 'Int64List'}",
+            label=field.LABEL_OPTIONAL,
+            oneof_index=0,
+        )
+    features = file.message_type.add(name="Features")
+    entry = features.nested_type.add(name="FeatureEntry")
+    entry.options.map_entry = True
+    entry.field.add(name="key", number=1, type=field.TYPE_STRING, label=field.LABEL_OPTIONAL)
+    entry.field.add(
+        name="value",
+        number=2,
+        type=field.TYPE_MESSAGE,
+        type_name=".depthmask.Feature",
+        label=field.LABEL_OPTIONAL,
+    )
+    features.field.add(
+        name="feature",
+        number=1,
+        type=field.TYPE_MESSAGE,
+        type_name=".depthmask.Features.FeatureEntry",
+        label=field.LABEL_REPEATED,
+    )
+    example = file.message_type.add(name="Example")
+    example.field.add(
+        name="features",
+        number=1,
+        type=field.TYPE_MESSAGE,
+        type_name=".depthmask.Features",
+        label=field.LABEL_OPTIONAL,
+    )
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("depthmask.Example"))
+
+
+_Example = _example_class()
+
+
+def serialize_example(features: Mapping[str, FeatureValue]) -> bytes:
+    """A serialised tf.train.Example with one value a feature, the same bytes for equal input."""
+    example = _Example()
+    feature = example.features.feature
+    for name, value in features.items():
+        if isinstance(value, int):
+            feature[name].int64_list.value.append(value)
+        else:
+            feature[name].bytes_list.value.append(
+                value.encode() if isinstance(value, str) else value
+            )
+    return bytes(example.SerializeToString(deterministic=True))
+
+
+def parse_example(record: bytes) -> dict[str, bytes | int]:
+    """The inverse of `serialize_example` (strings stay bytes)."""
+    feature = _Example.FromString(record).features.feature
+    return {
+        name: value.bytes_list.value[0]
+        if value.WhichOneof("kind") == "bytes_list"
+        else value.int64_list.value[0]
+        for name, value in feature.items()
+    }
+
+
+def frame_record(record: bytes) -> bytes:
+    """`record` as a TFRecord file holds it: length, masked CRC, data, masked CRC.
+
+    Format: tensorflow/core/lib/io/record_writer.h.
+    """
+    length = struct.pack("<Q", len(record))
+    return b"".join(
+        (
+            length,
+            struct.pack("<I", _masked_crc(length)),
+            record,
+            struct.pack("<I", _masked_crc(record)),
+        )
+    )
+
+
+def unframe_records(data: bytes) -> Iterator[bytes]:
+    """The records in `data`, the bytes of a TFRecord file.
+
+    Raises ValueError at a torn record or a wrong checksum.
+    """
+    offset = 0
+    while offset < len(data):
+        header = data[offset : offset + 12]
+        if len(header) < 12:
+            raise ValueError(f"torn record at byte {offset}")
+        length, length_crc = struct.unpack("<QI", header)
+        if length_crc != _masked_crc(header[:8]):
+            raise ValueError(f"wrong length checksum at byte {offset}")
+        record = data[offset + 12 : offset + 12 + length]
+        footer = data[offset + 12 + length : offset + 16 + length]
+        if len(footer) < 4:
+            raise ValueError(f"torn record at byte {offset}")
+        if struct.unpack("<I", footer)[0] != _masked_crc(record):
+            raise ValueError(f"wrong data checksum at byte {offset}")
+        yield record
+        offset += 16 + length
+
+
+def _masked_crc(data: bytes) -> int:
+    crc = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
