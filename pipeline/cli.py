@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipeline.errors import UserError
+from pipeline.errors import RunError, UserError
 from pipeline.recipe import builtin_recipes, load_recipe
+
+if TYPE_CHECKING:  # commands import what they need: --help need not load Beam
+    from pipeline.job import Job
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,15 +28,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"depthmask: {error}", file=sys.stderr)
         return 2
+    except RunError as error:
+        print(f"depthmask: the run failed: {error}", file=sys.stderr)
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="depthmask", description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    samples = commands.add_parser(
-        "samples", help="draw sample inputs", allow_abbrev=False
-    )
+    samples = commands.add_parser("samples", help="draw sample inputs", allow_abbrev=False)
     samples.add_argument("directory", type=Path, metavar="DIR")
     samples.add_argument("--backgrounds", type=int, default=12, metavar="N")
     samples.add_argument("--foregrounds", type=int, default=12, metavar="N")
@@ -49,9 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--output", required=True, metavar="DIR", help="a new folder")
     generate.set_defaults(command=_generate)
 
-    plan = commands.add_parser(
-        "plan", help="say what generate would make", allow_abbrev=False
-    )
+    plan = commands.add_parser("plan", help="say what generate would make", allow_abbrev=False)
     _add_inputs(plan)
     plan.set_defaults(command=_plan)
 
@@ -111,31 +115,37 @@ def _samples(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _request(arguments: argparse.Namespace, output: str):  # type: ignore[no-untyped-def]
-    from pipeline.generate import GenerateRequest
+def _job(arguments: argparse.Namespace) -> Job:
     from pipeline.inputs import InputFolders
-    from pipeline.runner import pipeline_options
+    from pipeline.job import Job
 
-    return GenerateRequest(
+    return Job(
         folders=InputFolders(arguments.backgrounds, arguments.foregrounds, arguments.masks),
-        output=output,
         recipe=load_recipe(arguments.recipe, arguments.set),
         depth_model=None if arguments.depth_model == "none" else arguments.depth_model,
         skip_bad_inputs=arguments.skip_bad_inputs,
-        options=pipeline_options(arguments.beam_arguments),
     )
 
 
 def _generate(arguments: argparse.Namespace) -> int:
     from pipeline.generate import generate
+    from pipeline.runner import pipeline_options
 
-    generate(_request(arguments, arguments.output))
+    # Beam's local workers each warn at the start of something that concerns Dataflow alone.
+    worker_log = logging.getLogger("apache_beam.runners.portability.local_job_service")
+    worker_log.setLevel(logging.ERROR)
+    generate(_job(arguments), arguments.output, pipeline_options(arguments.beam_arguments))
     return 0
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    raise UserError("later")
+    from pipeline.estimate import estimate
+
+    print(estimate(_job(arguments)))
+    return 0
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    raise UserError("later")
+    from pipeline.verify import report, verify
+
+    return 0 if report(verify(arguments.dataset, arguments.sample)) else 1

@@ -235,7 +235,7 @@ def dataset_info_json(description: DatasetDescription, shards: Sequence[Shard]) 
     return {
         "name": "depthmask",
         "version": DATASET_VERSION,
-        "description": f"Composites with masks, made by depthmask (recipe {description.recipe.name}).",
+        "description": f"Composites with masks, made by depthmask ({description.recipe.name}).",
         "fileFormat": "tfrecord",
         "splits": splits,
     }

@@ -6,3 +6,7 @@ class UserError(Exception):
 
     The command line prints it without a traceback and ends with exit code 2.
     """
+
+
+class RunError(Exception):
+    """The run failed underway, for the reason given. The command line ends with exit code 1."""

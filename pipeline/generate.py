@@ -7,18 +7,17 @@ import json
 import multiprocessing
 import os
 import posixpath
+import re
 import shutil
 import sys
-import tempfile
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 
 import apache_beam as beam
 import google_crc32c
 import numpy as np
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineState
 
 from pipeline.dataset import (
     WORK_FOLDER,
@@ -27,60 +26,58 @@ from pipeline.dataset import (
     crc_text,
     statistics_table,
 )
-from pipeline.errors import UserError
-from pipeline.graph import DepthStage, build_graph
-from pipeline.inputs import InputFolders, PreparedSet, prepare_inputs
+from pipeline.errors import RunError, UserError
+from pipeline.graph import build_graph
+from pipeline.inputs import PreparedSet, prepare_inputs
+from pipeline.job import Job
 from pipeline.plan import Plan
 from pipeline.progress import Progress
 from pipeline.recipe import Recipe
 from transforms.depth import DepthModelError, load_keras_model
 from transforms.segments import ShardLayout, read_file
 
+# A worker's exception, as the last line of its traceback has it.
+_CAUSE = re.compile(r"[\w.]+(Error|Exception): ")
 # A change of any of these may change bytes.
 _VERSIONED = ("depthmask", "apache-beam", "numpy", "pillow", "keras", "tensorflow")
 
 
-@dataclass(frozen=True)
-class GenerateRequest:
-    """One run of the main job."""
+def generate(job: Job, output: str, options: PipelineOptions) -> None:
+    """Makes a dataset in the folder `output`.
 
-    folders: InputFolders
-    output: str
-    recipe: Recipe
-    depth_model: str | None
-    skip_bad_inputs: bool
-    options: PipelineOptions
-
-
-def generate(request: GenerateRequest) -> None:
-    """Makes a dataset. Raises UserError for bad input, before any example is made."""
-    output, recipe = request.output, request.recipe
+    Raises UserError for bad input before any example is made, RunError where the run fails.
+    """
     created = _claim_output(output)
     work_folder = FileSystems.join(output, WORK_FOLDER)
     try:
-        inputs = prepare_inputs(request.folders, recipe, output, request.skip_bad_inputs)
-        plan = Plan(recipe, inputs.source.backgrounds, inputs.source.foregrounds)
+        inputs = prepare_inputs(job.folders, job.recipe, output, job.skip_bad_inputs)
+        plan = Plan(job.recipe, inputs.source.backgrounds, inputs.source.foregrounds)
         layout = ShardLayout(output, work_folder, plan.shard_sizes)
-        depth = _try_depth_model(request.depth_model, recipe) if request.depth_model else None
+        depth = try_depth_model(job.depth_model, job.recipe) if job.depth_model else None
     except UserError:
         _release_output(output, created)
         raise
     for finding in inputs.findings:
         print(f"{finding.level}: {finding}", file=sys.stderr)
-    _announce(plan, depth)
-    pipeline = beam.Pipeline(options=request.options)
-    build_graph(
-        pipeline,
-        plan,
-        inputs.source,
-        DepthStage(request.depth_model, recipe.depth.batch_size) if request.depth_model else None,
-        layout,
-        _describe(request, inputs, plan, depth),
-    )
+    print(plan.summary, file=sys.stderr)
+    pipeline = beam.Pipeline(options=options)
+    description = _describe(job, output, inputs, plan, depth)
+    build_graph(pipeline, plan, inputs.source, job.depth_stage, layout, description)
     FileSystems.mkdirs(work_folder)
     with Progress(work_folder, plan.examples):
-        pipeline.run().wait_until_finish()
+        _run(pipeline)
     print_summary(output)
+
+
+def _run(pipeline: beam.Pipeline) -> None:
+    try:
+        state = pipeline.run().wait_until_finish()
+    except Exception as error:  # runners raise what they like, with the workers' traceback as text
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        cause = next((line for line in reversed(lines) if _CAUSE.match(line)), None)
+        raise RunError(cause or (lines[-1] if lines else repr(error))) from error
+    if state != PipelineState.DONE:
+        raise RunError(f"the runner ended in state {state}; see its log")
 
 
 def _claim_output(output: str) -> bool:
@@ -117,8 +114,11 @@ def _release_output(output: str, created: bool) -> None:
         shutil.rmtree(output)
 
 
-def _try_depth_model(path: str, recipe: Recipe) -> DepthInfo:
-    """Runs the model once, in a process of its own, so that TensorFlow is not loaded in this one."""
+def try_depth_model(path: str, recipe: Recipe) -> DepthInfo:
+    """Runs the model once, in a process of its own, so that TensorFlow is not loaded in this one.
+
+    Raises UserError where it cannot be loaded or does not give depth for the recipe's canvas.
+    """
     canvas = recipe.canvas
     shape = (1, canvas.height, canvas.width, canvas.channels)
     context = multiprocessing.get_context("spawn")
@@ -137,11 +137,11 @@ def _run_once(path: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def _describe(
-    request: GenerateRequest, inputs: PreparedSet, plan: Plan, depth: DepthInfo | None
+    job: Job, output: str, inputs: PreparedSet, plan: Plan, depth: DepthInfo | None
 ) -> DatasetDescription:
     return DatasetDescription(
-        output=request.output,
-        recipe=request.recipe,
+        output=output,
+        recipe=job.recipe,
         input_moments=inputs.moments,
         input_checksums={
             f"{kind}.tfrecord": crc_text(crc) for kind, crc in inputs.checksums.items()
@@ -152,16 +152,6 @@ def _describe(
         backgrounds=len(plan.backgrounds),
         foregrounds=len(plan.foregrounds),
         depth=depth,
-    )
-
-
-def _announce(plan: Plan, depth: DepthInfo | None) -> None:
-    shards = sum(len(sizes) for sizes in plan.shard_sizes.values())
-    what = "with depth" if depth else "without depth"
-    print(
-        f"{len(plan.backgrounds):,} backgrounds × {len(plan.foregrounds):,} foregrounds: "
-        f"{plan.examples:,} examples {what} in {shards:,} shards",
-        file=sys.stderr,
     )
 
 
@@ -177,12 +167,3 @@ def print_summary(output: str) -> None:
         )
     print(*statistics_table(statistics), sep="\n")
     print(f"The dataset is in {output}")
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a run would make. Bytes are estimated from examples that were made and encoded."""
-
-    examples: int
-    shards: dict[str, Sequence[int]]
-    bytes: int

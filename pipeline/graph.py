@@ -8,6 +8,7 @@ import apache_beam as beam
 from apache_beam.pvalue import AsList, AsSingleton
 
 from pipeline.dataset import DatasetDescription, finish_dataset
+from pipeline.job import DepthStage
 from pipeline.plan import Plan
 from transforms.compose import Compose
 from transforms.depth import EstimateDepth
@@ -46,18 +47,8 @@ class FinishDataset(beam.PTransform):  # type: ignore[misc]
             shards.pipeline
             | "Once" >> beam.Create([self.description])
             | "Write"
-            >> beam.Map(
-                finish_dataset, shards=AsList(shards), moments=AsSingleton(self.statistics)
-            )
+            >> beam.Map(finish_dataset, shards=AsList(shards), moments=AsSingleton(self.statistics))
         )
-
-
-@dataclass(frozen=True)
-class DepthStage:
-    """The depth model of a run."""
-
-    model_path: str
-    batch_size: int
 
 
 def build_graph(
@@ -83,9 +74,7 @@ def build_graph(
     if depth:
         chunks |= "EstimateDepth" >> EstimateDepth(depth.model_path, depth.batch_size)
     segments = (
-        chunks
-        | "Encode" >> Encode(encoder)
-        | "WriteSegments" >> WriteSegments(layout.work_folder)
+        chunks | "Encode" >> Encode(encoder) | "WriteSegments" >> WriteSegments(layout.work_folder)
     )
     shards = segments | "AssembleShards" >> AssembleShards(layout)
     statistics = shards | "ChannelStatistics" >> ChannelStatistics()

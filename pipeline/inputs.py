@@ -144,7 +144,7 @@ def open_picture(path: str) -> Image.Image:
     if len(data) > MAX_FILE_BYTES:
         raise _BadPicture(f"is larger than {MAX_FILE_BYTES >> 20} MiB", "Make it smaller.")
     try:
-        image = Image.open(io.BytesIO(data))
+        image: Image.Image = Image.open(io.BytesIO(data))
         if image.width * image.height > MAX_PIXELS:
             raise _BadPicture(
                 f"has {image.width}×{image.height} pixels, more than {MAX_PIXELS // 10**6} million",
@@ -208,8 +208,9 @@ def prepare_foreground(
     image = open_picture(file.path).convert("RGBA")
     alpha = image.getchannel("A")
     findings: list[Finding] = []
-    transparent = alpha.getextrema()[0] < 255
-    if alpha.getextrema()[1] == 0:
+    values = np.asarray(alpha)
+    transparent = values.min() < 255
+    if values.max() == 0:
         raise _BadPicture("is wholly transparent", "Cut it out anew or take it away.")
     mask = alpha
     if mask_file is not None:
@@ -230,12 +231,12 @@ def prepare_foreground(
     largest = recipe.foregrounds.scale[1]
     mode = "L" if recipe.canvas.colour == "grey" else "RGB"
     cutout = resize(
-        Cutout(image.convert(mode), alpha, mask),
+        Cutout(image.convert(mode), alpha, np.asarray(mask)),
         max(1, round(width * largest)),
         max(1, round(height * largest)),
     )
     threshold = recipe.masks.binary_threshold or 1
-    if not binarise(np.asarray(cutout.mask), threshold).any():
+    if not binarise(cutout.mask, threshold).any():
         raise _BadPicture(
             f"has no mask pixel of at least {threshold}",
             "Cut it out anew, or set masks.threshold lower.",
@@ -293,7 +294,7 @@ def prepare_inputs(
     def foreground(file: InputFile) -> _Prepared:
         prepared = prepare_foreground(file, masks.get(file.name), recipe)
         cutout = prepared.cutout
-        mask = np.asarray(cutout.mask)
+        mask = cutout.mask
         if recipe.masks.binary_threshold is not None:
             mask = binarise(mask, recipe.masks.binary_threshold)
         pixels = np.dstack([np.asarray(cutout.colour), np.asarray(cutout.alpha)])
@@ -320,7 +321,8 @@ def prepare_inputs(
     if errors and not skip_bad:
         listing = "\n".join(f"  {error}" for error in errors)
         raise UserError(
-            f"{len(errors)} bad input{'s' if len(errors) > 1 else ''}; nothing was made:\n{listing}\n"
+            f"{len(errors)} bad input{'s' if len(errors) > 1 else ''}; nothing was made:\n"
+            f"{listing}\n"
             "Mend them, or go on without them by --skip-bad-inputs."
         )
     for kind, found in pictures.items():
@@ -362,9 +364,7 @@ def _write_prepared(
         crc = google_crc32c.extend(crc, prepared.record)
         length = len(prepared.record)
         written.append(
-            PreparedPicture(
-                file.name, prepared.width, prepared.height, offset, length, file.label
-            )
+            PreparedPicture(file.name, prepared.width, prepared.height, offset, length, file.label)
         )
         offset += length
         findings += prepared.findings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +64,7 @@ def place(
         else:
             first, count = _range(recipe, drawn, side)
             dealt = draw_below(keys, numbers, count)
-        return first + dealt.astype(np.int64)
+        return np.add(first, dealt.astype(np.int64))
 
     return Boxes(
         x=coordinates(_X, widths, drawn_widths, recipe.canvas.width),
@@ -73,7 +74,9 @@ def place(
     )
 
 
-def _scaled(lengths: NDArray[np.int64], scale: NDArray[np.float64] | float) -> NDArray[np.int64]:
+def _scaled(
+    lengths: NDArray[np.int64], scale: NDArray[np.floating[Any]] | float
+) -> NDArray[np.int64]:
     return np.maximum(1, np.rint(lengths * scale)).astype(np.int64)
 
 

@@ -70,9 +70,7 @@ class Plan:
         for name, count in counts.items():
             mine, dealt = tuple(sorted(dealt[:count])), dealt[count:]
             sides = (
-                (mine, everything[1])
-                if recipe.splits.by == "background"
-                else (everything[0], mine)
+                (mine, everything[1]) if recipe.splits.by == "background" else (everything[0], mine)
             )
             examples = self._combinations(*sides)
             sizes = _shard_sizes(examples, recipe.shards.examples)
@@ -86,6 +84,17 @@ class Plan:
     @property
     def shard_sizes(self) -> dict[str, tuple[int, ...]]:
         return {name: split.shard_sizes for name, split in self.splits.items()}
+
+    @property
+    def summary(self) -> str:
+        """What the plan comes to, in a line."""
+        shards = sum(len(sizes) for sizes in self.shard_sizes.values())
+        rules = self.recipe.placements
+        return (
+            f"{len(self.backgrounds):,} backgrounds × {len(self.foregrounds):,} foregrounds × "
+            f"{len(rules.flips)} × {rules.per_pair:,} places: {self.examples:,} examples in "
+            f"{shards:,} shards"
+        )
 
     def shard_keys(self) -> list[ShardKey]:
         """Every shard of every split."""
@@ -206,8 +215,8 @@ def _apportion(total: int, fractions: Mapping[str, float], things: str) -> dict[
     for name, count in counts.items():
         if count < 1:
             raise UserError(
-                f"splits.fractions: {name} ({fractions[name]:g}) gets none of the {total} {things}: "
-                "raise its fraction, or give more pictures."
+                f"splits.fractions: {name} ({fractions[name]:g}) gets none of the {total} "
+                f"{things}: raise its fraction, or give more pictures."
             )
     return counts
 

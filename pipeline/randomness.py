@@ -8,6 +8,7 @@ and gives arrays.
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,8 @@ def draw(keys: UInt64, counters: UInt64 | int) -> UInt64:
     state = keys + (np.atleast_1d(np.asarray(counters, np.uint64)) + np.uint64(1)) * _GAMMA
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
+    drawn: UInt64 = state ^ (state >> np.uint64(31))
+    return drawn
 
 
 def draw_below(keys: UInt64, counters: UInt64 | int, limits: NDArray[np.int64]) -> UInt64:
@@ -38,7 +40,7 @@ def draw_below(keys: UInt64, counters: UInt64 | int, limits: NDArray[np.int64]) 
     return ((draw(keys, counters) >> np.uint64(32)) * limits.astype(np.uint64)) >> np.uint64(32)
 
 
-def draw_unit(keys: UInt64, counters: UInt64 | int) -> NDArray[np.float64]:
+def draw_unit(keys: UInt64, counters: UInt64 | int) -> NDArray[np.floating[Any]]:
     """A random float64 in [0, 1) for each key."""
     return (draw(keys, counters) >> np.uint64(11)) * 2.0**-53
 

@@ -36,7 +36,7 @@ def pipeline_options(arguments: Sequence[str]) -> PipelineOptions:
 def _refuse_unknown(arguments: Sequence[str]) -> None:
     # Beam itself only warns of a misspelt option, deep in a log, and goes on without it.
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for options in _all_subclasses(PipelineOptions):
+    for options in _option_classes(PipelineOptions):
         # One option may stand in several of Beam's classes; the last wins.
         parser.conflict_handler = "resolve"
         options._add_argparse_args(parser)
@@ -51,10 +51,10 @@ def _refuse_unknown(arguments: Sequence[str]) -> None:
         )
 
 
-def _all_subclasses(cls: type) -> list[type]:
-    found = []
+def _option_classes(cls: type[PipelineOptions]) -> list[type[PipelineOptions]]:
+    found: list[type[PipelineOptions]] = []
     for subclass in cls.__subclasses__():
         if "_add_argparse_args" in subclass.__dict__:
             found.append(subclass)
-        found += _all_subclasses(subclass)
+        found += _option_classes(subclass)
     return found

@@ -14,19 +14,21 @@ from transforms.chunks import ChunkSpec, ComposedChunk
 from transforms.prepared import Cutout, PreparedInputs, PreparedSource
 
 
-def compose(
-    background: Image.Image, cutout: Cutout, x: int, y: int
-) -> tuple[Image.Image, Image.Image]:
-    """The composite (the background's mode and size) and its mask (mode L).
+def paste(background: Image.Image, cutout: Cutout, x: int, y: int) -> Image.Image:
+    """The composite: ``background.paste(foreground, (x, y), foreground)`` of an RGBA foreground.
 
-    The composite is ``background.paste(foreground, (x, y), foreground)`` of an RGBA foreground;
-    the mask is the cut-out's at the same place on black. Parts off the canvas are cropped.
+    Gives a new image of the background's mode and size. Parts off the canvas are cropped.
     """
     image = background.copy()
     image.paste(cutout.colour, (x, y), cutout.alpha)
-    mask = Image.new("L", background.size)
-    mask.paste(cutout.mask, (x, y))
-    return image, mask
+    return image
+
+
+def paste_mask(canvas: np.ndarray, mask: np.ndarray, x: int, y: int) -> None:
+    """Copies `mask` into `canvas`, both uint8 [rows, columns], with its top left at (x, y)."""
+    top, left = max(y, 0), max(x, 0)
+    part = mask[top - y : canvas.shape[0] - y, left - x : canvas.shape[1] - x]
+    canvas[top : top + part.shape[0], left : left + part.shape[1]] = part
 
 
 def resize(cutout: Cutout, width: int, height: int) -> Cutout:
@@ -41,13 +43,14 @@ def resize(cutout: Cutout, width: int, height: int) -> Cutout:
     return Cutout(
         colour=image.convert(cutout.colour.mode),
         alpha=image.getchannel("A"),
-        mask=cutout.mask.resize(size, Image.Resampling.LANCZOS),
+        mask=np.asarray(Image.fromarray(cutout.mask).resize(size, Image.Resampling.LANCZOS)),
     )
 
 
 def binarise(masks: np.ndarray, threshold: int) -> np.ndarray:
     """255 where `masks` (uint8, any shape) are at least `threshold`, 0 elsewhere."""
-    return np.where(masks >= threshold, np.uint8(255), np.uint8(0))
+    binary = (masks >= threshold).view(np.uint8)
+    return np.multiply(binary, 255, out=binary)
 
 
 def compose_chunk(spec: ChunkSpec, inputs: PreparedInputs, threshold: int | None) -> ComposedChunk:
@@ -55,7 +58,7 @@ def compose_chunk(spec: ChunkSpec, inputs: PreparedInputs, threshold: int | None
     canvas = inputs.background(spec.placements[0].background)
     shape = (len(spec.placements), canvas.height, canvas.width)
     images = np.empty((*shape, len(canvas.getbands())), np.uint8)
-    masks = np.empty(shape, np.uint8)
+    masks = np.zeros(shape, np.uint8)
     for i, placement in enumerate(spec.placements):
         cutout = resize(
             inputs.foreground(placement.foreground, placement.flip),
@@ -63,9 +66,9 @@ def compose_chunk(spec: ChunkSpec, inputs: PreparedInputs, threshold: int | None
             placement.height,
         )
         background = inputs.background(placement.background)
-        image, mask = compose(background, cutout, placement.x, placement.y)
+        image = paste(background, cutout, placement.x, placement.y)
         images[i] = np.asarray(image).reshape(images.shape[1:])
-        masks[i] = mask
+        paste_mask(masks[i], cutout.mask, placement.x, placement.y)
     if threshold is not None:
         masks = binarise(masks, threshold)
     return ComposedChunk(spec, images, masks)

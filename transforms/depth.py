@@ -17,6 +17,7 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 from pydantic import BaseModel, ConfigDict, Field
 
 from transforms.chunks import ComposedChunk
+from transforms.quiet import quiet_stderr
 
 
 class DepthModelError(ValueError):
@@ -78,9 +79,11 @@ class KerasDepthModel:
 
 def load_keras_model(path: str, batch_size: int) -> KerasDepthModel:
     """Loads a `.keras` file, local or remote. Raises DepthModelError where it cannot be."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # else a page of start-up lines a worker
-    import keras
-    import tensorflow as tf
+    with quiet_stderr():
+        import keras
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
 
     # Threads within an operation change the order of its sums. One, always, and as many worker
     # processes as cores: the same bytes with any number of workers, and no slower.

@@ -55,9 +55,7 @@ def index_rows(chunk: ComposedChunk) -> str:
     shard = chunk.spec.key.shard
     writer = csv.DictWriter(stream, INDEX_COLUMNS, lineterminator="\n")
     for placement in chunk.spec.placements:
-        writer.writerow(
-            example_features(placement) | {"split": shard.split, "shard": shard.shard}
-        )
+        writer.writerow(example_features(placement) | {"split": shard.split, "shard": shard.shard})
     return stream.getvalue()
 
 

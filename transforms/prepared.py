@@ -11,7 +11,13 @@ import numpy as np
 from apache_beam.io.filesystems import FileSystems
 from PIL import Image, ImageOps
 
-from transforms.records import frame_record, parse_example, serialize_example, unframe_records
+from transforms.records import (
+    FeatureValue,
+    frame_record,
+    parse_example,
+    serialize_example,
+    unframe_records,
+)
 
 # What one worker process keeps of decoded backgrounds, and again of decoded cut-outs.
 CACHE_BYTES = 192 * 2**20
@@ -38,20 +44,24 @@ class Cutout:
     """A foreground, ready to paste.
 
     `colour`: Pillow image in the canvas's mode (RGB or L). `alpha`: mode L, what the paste blends
-    by. `mask`: mode L, the label before any threshold.
+    by. `mask`: uint8 [h, w], the label before any threshold.
     """
 
     colour: Image.Image
     alpha: Image.Image
-    mask: Image.Image
+    mask: np.ndarray
 
     def mirrored(self) -> Cutout:
-        return Cutout(*(ImageOps.mirror(part) for part in (self.colour, self.alpha, self.mask)))
+        return Cutout(
+            ImageOps.mirror(self.colour),
+            ImageOps.mirror(self.alpha),
+            np.ascontiguousarray(self.mask[:, ::-1]),
+        )
 
 
 def background_record(name: str, label: str, image: Image.Image) -> bytes:
     """A framed record of a prepared background: name, class, image (PNG), width, height."""
-    features = {
+    features: dict[str, FeatureValue] = {
         "name": name,
         "class": label,
         "image": _png(image),
@@ -65,10 +75,10 @@ def foreground_record(name: str, cutout: Cutout) -> bytes:
     """A framed record of a prepared foreground: name, image (PNG with alpha), mask (PNG), size."""
     image = cutout.colour.copy()
     image.putalpha(cutout.alpha)
-    features = {
+    features: dict[str, FeatureValue] = {
         "name": name,
         "image": _png(image),
-        "mask": _png(cutout.mask),
+        "mask": _png(Image.fromarray(cutout.mask)),
         "width": image.width,
         "height": image.height,
     }
@@ -94,7 +104,7 @@ def decode_foreground(features: dict[str, bytes | int]) -> Cutout:
     """The cut-out in a record that `foreground_record` wrote."""
     image = open_png(features["image"])
     colour = image.convert("L" if image.mode == "LA" else "RGB")
-    return Cutout(colour, image.getchannel("A"), open_png(features["mask"]))
+    return Cutout(colour, image.getchannel("A"), np.asarray(open_png(features["mask"])))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,224 @@
+"""Reading a dataset folder with tf.data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+PICTURES = ("image", "mask", "depth")
+
+
+class DatasetError(ValueError):
+    """A folder that is not a finished dataset, or lacks what was asked of it."""
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What the JSON files of a dataset say: `read_info` gives it."""
+
+    path: str
+    manifest: dict[str, Any]
+    features: dict[str, Any]
+    statistics: dict[str, Any]
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """Examples by split."""
+        counts: dict[str, int] = {}
+        for shard in self.manifest["shards"]:
+            counts[shard["split"]] = counts.get(shard["split"], 0) + shard["examples"]
+        return counts
+
+    def shards(self, split: str) -> list[str]:
+        """Paths of a split's TFRecord files, in order. Raises DatasetError for no such split."""
+        if split not in self.splits:
+            raise DatasetError(
+                f"{self.path} has no split {split!r}; it has {', '.join(self.splits)}."
+            )
+        return [
+            tf.io.gfile.join(self.path, shard["file"])
+            for shard in self.manifest["shards"]
+            if shard["split"] == split
+        ]
+
+    def picture_shape(self, name: str) -> tuple[int, int, int]:
+        """Height, width and channels of ``image``, ``mask`` or ``depth``."""
+        height, width, channels = self.features[name]["image"]["shape"]["dimensions"]
+        return int(height), int(width), int(channels)
+
+
+def read_info(path: str) -> DatasetInfo:
+    """Reads what describes the dataset in a folder, local or remote.
+
+    Raises DatasetError where there is no finished dataset.
+    """
+    path = str(path).rstrip("/")
+    try:
+        manifest, features, statistics = (
+            json.loads(tf.io.gfile.GFile(tf.io.gfile.join(path, name)).read())
+            for name in ("manifest.json", "features.json", "statistics.json")
+        )
+    except tf.errors.NotFoundError as error:
+        raise DatasetError(
+            f"{path} is not a finished depthmask dataset: it has no "
+            f"{error.message.split(';')[0].rsplit('/', 1)[-1]}."
+        ) from error
+    except ValueError as error:
+        raise DatasetError(f"{path}: a JSON file is damaged: {error}") from error
+    return DatasetInfo(path, manifest, features["featuresDict"]["features"], statistics)
+
+
+def load(
+    path: str,
+    split: str,
+    *,
+    features: Sequence[str] | None = None,
+    background_image: bool = False,
+    depth_in_metres: bool = True,
+    normalize: bool = False,
+    deterministic: bool = True,
+) -> tf.data.Dataset:
+    """The examples of a split, as dictionaries of tensors. Shuffle and batch as you like.
+
+    | key | dtype | shape | values |
+    |---|---|---|---|
+    | ``image`` | uint8 | [H, W, 3], grey [H, W, 1] | 0 … 255 |
+    | ``mask`` | uint8 | [H, W, 1] | 0 background, 255 foreground; between in soft masks |
+    | ``depth`` | float32 | [h, w, 1] | metres |
+    | ``id``, ``background``, ``background_class``, ``foreground`` | string | [] | |
+    | ``flip`` | bool | [] | the foreground is mirrored |
+    | ``placement`` | int64 | [] | number among the places of this pair and flip |
+    | ``x``, ``y``, ``width``, ``height`` | int64 | [] | the foreground's box, pixels |
+
+    Args:
+      path: the dataset's folder; any path that TensorFlow's file systems know, such as ``gs://…``.
+      split: the name of a split, such as ``train``.
+      features: the keys to decode; all by default. What is not asked for costs nothing.
+      background_image: adds ``background_image``, uint8 [H, W, C]: the picture without the
+        foreground, joined by name. The backgrounds are held once, as PNG.
+      depth_in_metres: False gives ``depth`` as stored, uint16.
+      normalize: gives ``image`` (and ``background_image``) as float32, (value / 255 - mean) / std
+        with the dataset's own per-channel statistics of its composites.
+      deterministic: False lets faster shards overtake slower ones.
+
+    Raises:
+      DatasetError: not a finished dataset, no such split, no such feature.
+    """
+    info = read_info(path)
+    decode = decoder(info, features, depth_in_metres=depth_in_metres)
+    files = info.shards(split)
+    dataset = tf.data.Dataset.from_tensor_slices(files).interleave(
+        tf.data.TFRecordDataset,
+        cycle_length=min(len(files), 16),
+        block_length=16,
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=deterministic,
+    )
+    steps: list[Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]] = []
+    if background_image:
+        decode = decoder(info, _with(features, "background", info), depth_in_metres=depth_in_metres)
+        steps.append(_background_joiner(info, keep_name=_asked(features, "background")))
+    if normalize:
+        steps.append(_normalizer(info))
+
+    def example(record: tf.Tensor) -> dict[str, tf.Tensor]:
+        tensors = decode(record)
+        for step in steps:
+            tensors = step(tensors)
+        return tensors
+
+    dataset = dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=deterministic)
+    count = tf.data.experimental.assert_cardinality(info.splits[split])
+    return dataset.apply(count).prefetch(tf.data.AUTOTUNE)
+
+
+def decoder(
+    info: DatasetInfo, features: Sequence[str] | None = None, *, depth_in_metres: bool = True
+) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """A function from a serialised record to its tensors, as in `load`."""
+    names = list(info.features) if features is None else list(features)
+    for name in names:
+        if name not in info.features:
+            raise DatasetError(
+                f"{info.path} has no feature {name!r}; it has {', '.join(info.features)}."
+            )
+    types = {name: tf.int64 if "tensor" in info.features[name] else tf.string for name in names}
+    form = {name: tf.io.FixedLenFeature([], dtype) for name, dtype in types.items()}
+
+    def decode(record: tf.Tensor) -> dict[str, tf.Tensor]:
+        tensors: dict[str, tf.Tensor] = tf.io.parse_single_example(record, form)
+        for name in PICTURES:
+            if name in tensors:
+                tensors[name] = _decode_picture(info, name, tensors[name])
+        if "depth" in tensors and depth_in_metres:
+            scale = info.manifest["depth"]["scale"]
+            tensors["depth"] = tf.cast(tensors["depth"], tf.float32) * scale
+        if "flip" in tensors:
+            tensors["flip"] = tf.cast(tensors["flip"], tf.bool)
+        return tensors
+
+    return decode
+
+
+def _decode_picture(info: DatasetInfo, name: str, data: tf.Tensor) -> tf.Tensor:
+    shape = info.picture_shape(name)
+    kind = info.features[name]["image"]
+    if kind["encodingFormat"] == "jpeg":
+        picture = tf.io.decode_jpeg(data, channels=shape[2])
+    else:
+        picture = tf.io.decode_png(data, channels=shape[2], dtype=tf.as_dtype(kind["dtype"]))
+    return tf.ensure_shape(picture, shape)
+
+
+def _asked(features: Sequence[str] | None, name: str) -> bool:
+    return features is None or name in features
+
+
+def _with(features: Sequence[str] | None, name: str, info: DatasetInfo) -> list[str]:
+    names = list(info.features) if features is None else list(features)
+    return names if name in names else [*names, name]
+
+
+def _background_joiner(
+    info: DatasetInfo, keep_name: bool
+) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
+    form = {"name": tf.io.FixedLenFeature([], tf.string)}
+    form["image"] = tf.io.FixedLenFeature([], tf.string)
+    path = tf.io.gfile.join(info.path, "backgrounds.tfrecord")
+    records = list(tf.data.TFRecordDataset(path))
+    parsed = tf.io.parse_example(tf.stack(records), form)
+    numbers = tf.range(len(records), dtype=tf.int64)
+    table = tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(parsed["name"], numbers), default_value=-1
+    )
+    shape = info.picture_shape("image")
+
+    def join(tensors: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        number = table.lookup(tensors["background"])
+        picture = tf.io.decode_png(tf.gather(parsed["image"], number), channels=shape[2])
+        joined = dict(tensors, background_image=tf.ensure_shape(picture, shape))
+        if not keep_name:
+            del joined["background"]
+        return joined
+
+    return join
+
+
+def _normalizer(info: DatasetInfo) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
+    mean, std = (
+        tf.constant(info.statistics["composites"][key], tf.float32) for key in ("mean", "std")
+    )
+
+    def apply(tensors: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {
+            name: (tf.cast(value, tf.float32) / 255 - mean) / std
+            if name in ("image", "background_image")
+            else value
+            for name, value in tensors.items()
+        }
+
+    return apply

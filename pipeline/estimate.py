@@ -1,0 +1,61 @@
+"""What a job would make, before anything is spent on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+
+from pipeline.errors import UserError
+from pipeline.inputs import prepare_inputs
+from pipeline.job import Job
+from pipeline.plan import Plan
+from transforms.chunks import ChunkKey
+from transforms.compose import compose_chunk
+from transforms.depth import DepthModelError, load_keras_model
+from transforms.encode import RecordEncoder
+from transforms.prepared import PreparedInputs
+
+# Examples that are made to learn how large one is.
+_SAMPLE = 64
+
+
+def estimate(job: Job) -> str:
+    """Counts, shards and estimated bytes of a job, and its whole recipe, as text.
+
+    Raises UserError for whatever `generate` would refuse.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = prepare_inputs(job.folders, job.recipe, folder, job.skip_bad_inputs)
+        plan = Plan(job.recipe, inputs.source.backgrounds, inputs.source.foregrounds)
+        lines = [plan.summary]
+        size = _bytes_an_example(job, plan, PreparedInputs(inputs.source))
+    for name, split in plan.splits.items():
+        lines.append(
+            f"  {name}: {split.examples:,} examples, {len(split.shard_sizes):,} shards, "
+            f"about {split.examples * size / 1e6:,.1f} MB"
+        )
+    lines += [
+        f"  about {plan.examples * size / 1e9:,.2f} GB in all ({size:,.0f} bytes an example), "
+        "and as much again while it is being made",
+        "",
+        job.recipe.to_yaml().rstrip(),
+    ]
+    return "\n".join(lines)
+
+
+def _bytes_an_example(job: Job, plan: Plan, inputs: PreparedInputs) -> float:
+    shard = plan.shard_keys()[0]
+    size = plan.shard_sizes[shard.split][shard.shard]
+    key = ChunkKey(shard, 0, min(_SAMPLE, size))
+    chunk = compose_chunk(plan.chunk(key), inputs, job.recipe.masks.binary_threshold)
+    stage = job.depth_stage
+    if stage is not None:
+        try:
+            model = load_keras_model(stage.model_path, stage.batch_size)
+            chunk = dataclasses.replace(chunk, depths=model.predict(chunk.images))
+        except DepthModelError as error:
+            raise UserError(str(error)) from error
+    encoder = RecordEncoder(
+        job.recipe.image, not job.recipe.masks.soft, job.recipe.depth if stage else None
+    )
+    return len(encoder.encode(chunk).records) / key.examples

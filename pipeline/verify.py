@@ -1,0 +1,477 @@
+"""Checks a dataset by reading it back, with TensorFlow's own readers and decoders."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import io
+import itertools
+import json
+import multiprocessing
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import google_crc32c
+import numpy as np
+import yaml
+from apache_beam.io.filesystems import FileSystems
+from tqdm import tqdm
+
+from pipeline.dataset import crc_text, statistics_json
+from pipeline.errors import UserError
+from pipeline.recipe import Recipe
+from transforms.codecs import encode_image
+from transforms.compose import binarise, paste_mask, resize
+from transforms.prepared import Cutout, decode_foreground, open_png
+from transforms.quiet import quiet_stderr
+from transforms.records import parse_example, unframe_records
+from transforms.segments import read_file
+from transforms.statistics import Moments, measure, merge
+
+# JPEG codes blocks of at most 16×16 pixels one by one; its decoders smooth chroma over the border.
+_JPEG_BLOCK = 16
+_JPEG_BORDER = 2
+_READ_BYTES = 2**20
+# Of each check, so many findings are printed.
+_SHOWN = 5
+
+
+@dataclass
+class Check:
+    """One line of the report: what was looked at, and what is wrong with it (nothing: it holds)."""
+
+    name: str
+    detail: str = ""
+    problems: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        if not self.problems:
+            return f"ok    {self.name}: {self.detail}"
+        shown = [f"        {problem}" for problem in self.problems[:_SHOWN]]
+        if len(self.problems) > _SHOWN:
+            shown.append(f"        … and {len(self.problems) - _SHOWN:,} more")
+        return "\n".join([f"FAIL  {self.name}: {len(self.problems):,} wrong", *shown])
+
+
+@dataclass
+class ShardReport:
+    """What reading one shard found: problems by check, and the statistics of what is stored."""
+
+    examples: int = 0
+    problems: dict[str, list[str]] = field(default_factory=dict)
+    moments: dict[str, Moments] = field(default_factory=dict)
+    outside_compared: int = 0
+
+    def add(self, check: str, problem: str) -> None:
+        self.problems.setdefault(check, []).append(problem)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset folder as its own files describe it."""
+
+    path: str
+    manifest: dict[str, Any]
+    statistics: dict[str, Any]
+    recipe: Recipe
+
+    def file(self, name: str) -> str:
+        return str(FileSystems.join(self.path, name))
+
+
+def open_dataset(path: str) -> Dataset:
+    """Raises UserError where there is no finished dataset."""
+    texts = {}
+    for name in ("manifest.json", "statistics.json", "recipe.yaml"):
+        try:
+            texts[name] = read_file(FileSystems.join(path, name))
+        except OSError as error:
+            raise UserError(
+                f"{path} is not a finished dataset: it has no {name}. Give a folder that "
+                "generate has finished."
+            ) from error
+    try:
+        return Dataset(
+            path,
+            json.loads(texts["manifest.json"]),
+            json.loads(texts["statistics.json"]),
+            Recipe.model_validate(yaml.safe_load(texts["recipe.yaml"])),
+        )
+    except (ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: what describes the dataset is damaged: {error}") from error
+
+
+def verify(path: str, sample: int | None = None) -> Iterator[Check]:
+    """Checks the dataset in `path`, decoding all examples or about `sample` of them.
+
+    Yields one `Check` after another; the dataset is right when none has problems.
+    """
+    dataset = open_dataset(path)
+    files = _check_files(dataset)
+    yield files
+    if any("missing" in problem for problem in files.problems):
+        return
+    inputs = PreparedFiles(dataset)
+    yield _check_inputs(dataset, inputs)
+    index = _check_index(dataset, inputs)
+    yield index
+    if index.problems:
+        return
+    yield from _check_examples(dataset, sample)
+
+
+def _check_files(dataset: Dataset) -> Check:
+    """Every file that the manifest names is there, with its size and checksum."""
+    check = Check("files")
+    expected: list[tuple[str, str, int | None]] = [
+        (name, entry["crc32c"], None) for name, entry in dataset.manifest["files"].items()
+    ]
+    shards = dataset.manifest["shards"]
+    expected += [(shard["file"], shard["crc32c"], shard["bytes"]) for shard in shards]
+    total = 0
+    for name, crc, size in expected:
+        try:
+            found_crc, found_size = _checksum(dataset.file(name))
+        except OSError:
+            check.problems.append(f"{name} is missing")
+            continue
+        total += found_size
+        if size is not None and found_size != size:
+            check.problems.append(f"{name} has {found_size:,} bytes instead of {size:,}")
+        elif found_crc != crc:
+            check.problems.append(f"{name} has CRC-32C {found_crc} instead of {crc}")
+    check.detail = f"{len(expected)} files, {total / 1e6:,.1f} MB, sizes and checksums agree"
+    return check
+
+
+def _checksum(path: str) -> tuple[str, int]:
+    crc = size = 0
+    with FileSystems.open(path, compression_type="uncompressed") as file:
+        while block := file.read(_READ_BYTES):
+            crc = google_crc32c.extend(crc, block)
+            size += len(block)
+    return crc_text(crc), size
+
+
+class PreparedFiles:
+    """Backgrounds and foregrounds as stored with the dataset."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._backgrounds = _read_prepared(dataset.file("backgrounds.tfrecord"))
+        self._foregrounds = _read_prepared(dataset.file("foregrounds.tfrecord"))
+        self.cutout = functools.lru_cache(1024)(self._cutout)
+
+    @property
+    def backgrounds(self) -> list[str]:
+        return list(self._backgrounds)
+
+    @property
+    def foregrounds(self) -> list[str]:
+        return list(self._foregrounds)
+
+    def background(self, name: str) -> np.ndarray:
+        """uint8 [H, W, C]."""
+        return np.atleast_3d(np.asarray(open_png(self._backgrounds[name]["image"])))
+
+    def _cutout(self, name: str, flip: bool) -> Cutout:
+        cutout = decode_foreground(self._foregrounds[name])
+        return cutout.mirrored() if flip else cutout
+
+
+def _read_prepared(path: str) -> dict[str, dict[str, bytes | int]]:
+    records = map(parse_example, unframe_records(read_file(path)))
+    return {bytes(record["name"]).decode(): record for record in records}
+
+
+def _check_inputs(dataset: Dataset, inputs: PreparedFiles) -> Check:
+    """The statistics of the prepared inputs, from their pixels."""
+    check = Check("inputs")
+    threshold = dataset.recipe.masks.binary_threshold
+    parts: list[dict[str, Moments]] = []
+    for name in inputs.backgrounds:
+        parts.append({"backgrounds": measure(inputs.background(name)[None])})
+    for name in inputs.foregrounds:
+        cutout = inputs.cutout(name, False)
+        pixels = np.dstack([np.asarray(cutout.colour), np.asarray(cutout.alpha)])
+        mask = cutout.mask if threshold is None else binarise(cutout.mask, threshold)
+        parts.append(
+            {"foregrounds": measure(pixels[None]), "foreground_masks": measure(mask[None])}
+        )
+    for kind, found in statistics_json(merge(parts)).items():
+        if found != dataset.statistics.get(kind):
+            check.problems.append(f"statistics.json says otherwise of {kind}")
+    check.detail = (
+        f"{len(inputs.backgrounds):,} backgrounds, {len(inputs.foregrounds):,} foregrounds, "
+        "statistics agree exactly"
+    )
+    return check
+
+
+def _index_rows(dataset: Dataset) -> Iterator[dict[str, str]]:
+    with FileSystems.open(dataset.file("index.csv"), compression_type="uncompressed") as file:
+        yield from csv.DictReader(io.TextIOWrapper(file, "utf-8", newline=""))
+
+
+def _check_index(dataset: Dataset, inputs: PreparedFiles) -> Check:
+    """Every combination has exactly one row, and rows are as many as records, shard by shard."""
+    check = Check("index")
+    rules = dataset.recipe.placements
+    backgrounds = {name: number for number, name in enumerate(inputs.backgrounds)}
+    foregrounds = {name: number for number, name in enumerate(inputs.foregrounds)}
+    shape = (len(backgrounds), len(foregrounds), len(rules.flips), rules.per_pair)
+    seen = np.zeros(shape, np.bool_)
+    counts: dict[tuple[str, int], int] = {}
+    for row in _index_rows(dataset):
+        shard = (row["split"], int(row["shard"]))
+        counts[shard] = counts.get(shard, 0) + 1
+        try:
+            cell = (
+                backgrounds[row["background"]],
+                foregrounds[row["foreground"]],
+                int(row["flip"]),
+                int(row["placement"]),
+            )
+            if seen[cell]:
+                check.problems.append(f"{row['id']} is there twice")
+            seen[cell] = True
+        except (KeyError, IndexError, ValueError):
+            check.problems.append(f"{row['id']} is of no known background and foreground")
+    missing = int(seen.size - np.count_nonzero(seen))
+    if missing:
+        check.problems.append(f"{missing:,} of {seen.size:,} combinations are missing")
+    shards = dataset.manifest["shards"]
+    for split, group in itertools.groupby(shards, key=lambda shard: shard["split"]):
+        number = itertools.count()
+        for shard, position in zip(group, number, strict=False):
+            found = counts.get((split, position), 0)
+            if found != shard["examples"]:
+                check.problems.append(
+                    f"{shard['file']}: {found:,} rows for {shard['examples']:,} examples"
+                )
+    check.detail = f"{seen.size:,} combinations, each there once"
+    return check
+
+
+def _check_examples(dataset: Dataset, sample: int | None) -> Iterator[Check]:
+    shards = dataset.manifest["shards"]
+    total = sum(shard["examples"] for shard in shards)
+    limits: list[int | None] = [
+        None if sample is None else max(1, round(sample * shard["examples"] / total))
+        for shard in shards
+    ]
+    reports = []
+    # Spawned, not forked: TensorFlow does not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(os.cpu_count(), mp_context=context) as executor,
+        tqdm(total=len(shards), unit="shard", disable=None) as bar,
+    ):
+        futures = [
+            executor.submit(check_shard, dataset, number, limit)
+            for number, limit in enumerate(limits)
+        ]
+        for future in futures:
+            reports.append(future.result())
+            bar.update()
+    examples = sum(report.examples for report in reports)
+    looked = f"{examples:,} of {total:,} examples" if sample is not None else f"{examples:,}"
+    compared = sum(report.outside_compared for report in reports)
+    details = {
+        "records": f"{looked} parse and agree with index.csv",
+        "pictures": f"{looked} decode to the right size",
+        "masks": f"{looked} are exactly their foreground's, at x, y, width, height",
+        "composites": f"{compared:,} compared; equal to the background outside the foreground",
+    }
+    if dataset.manifest["depth"]:
+        details["depth"] = f"{looked} in range"
+    for name, detail in details.items():
+        problems = [problem for report in reports for problem in report.problems.get(name, [])]
+        yield Check(name, detail, problems)
+    if sample is None:
+        yield _check_statistics(dataset, merge(report.moments for report in reports))
+
+
+def _check_statistics(dataset: Dataset, moments: dict[str, Moments]) -> Check:
+    """Statistics of what is stored: equal where storage is lossless, else the difference told."""
+    check = Check("statistics")
+    details = []
+    for kind, found in statistics_json(moments).items():
+        stated = dataset.statistics.get(kind)
+        if stated is None:
+            check.problems.append(f"statistics.json has no {kind}")
+        elif kind == "composites" and dataset.recipe.image.format == "jpeg":
+            mean, std = (
+                max(abs(a - b) for a, b in zip(found[key], stated[key], strict=True))
+                for key in ("mean", "std")
+            )
+            details.append(f"{kind} within the JPEG loss (mean ±{mean:.5f}, std ±{std:.5f})")
+            if found["images"] != stated["images"] or max(mean, std) > 0.02:
+                check.problems.append(f"{kind}: mean differs by {mean:.5f}, std by {std:.5f}")
+        elif found != stated:
+            check.problems.append(f"statistics.json says otherwise of {kind}")
+        else:
+            details.append(f"{kind} exact")
+    check.detail = ", ".join(details)
+    return check
+
+
+def check_shard(dataset: Dataset, number: int, limit: int | None) -> ShardReport:
+    """Reads one shard, or its first `limit` examples, and compares it with what it should be."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # reading needs no GPU; another process may
+    with quiet_stderr():
+        import tensorflow as tf
+
+        from depthmask.reading import decoder, read_info
+
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    info = read_info(dataset.path)
+    shard = dataset.manifest["shards"][number]
+    report = ShardReport()
+    decode = decoder(info, depth_in_metres=False)
+    records = tf.data.TFRecordDataset(dataset.file(shard["file"]), buffer_size=_READ_BYTES)
+    if limit is not None:
+        records = records.take(limit)
+    batches = records.map(decode).batch(64).prefetch(1).as_numpy_iterator()
+    checker = _ExampleChecker(dataset, report)
+    rows = _shard_rows(dataset, number)
+    try:
+        for batch in batches:
+            checker.check(batch, rows)
+    except tf.errors.DataLossError as error:
+        report.add("records", f"{shard['file']}: {_first_sentence(error.message)}")
+    except tf.errors.InvalidArgumentError as error:
+        report.add(
+            "pictures",
+            f"{shard['file']}: after {report.examples:,} examples: "
+            f"{_first_sentence(error.message)}",
+        )
+    expected = shard["examples"] if limit is None else min(limit, shard["examples"])
+    if report.examples != expected and not report.problems:
+        report.add("records", f"{shard['file']}: {report.examples:,} instead of {expected:,}")
+    return report
+
+
+def _first_sentence(message: str) -> str:
+    return message.split(" [Op:", maxsplit=1)[0].splitlines()[0]
+
+
+def _shard_rows(dataset: Dataset, number: int) -> Iterator[dict[str, str]]:
+    shards = dataset.manifest["shards"]
+    split = shards[number]["split"]
+    within = sum(1 for shard in shards[:number] if shard["split"] == split)
+    for row in _index_rows(dataset):
+        if row["split"] == split and int(row["shard"]) == within:
+            yield row
+
+
+class _ExampleChecker:
+    """Compares batches of decoded examples with index, inputs and recipe."""
+
+    def __init__(self, dataset: Dataset, report: ShardReport) -> None:
+        self._recipe = dataset.recipe
+        self._inputs = PreparedFiles(dataset)
+        self._report = report
+        self._stored_background = functools.lru_cache(1024)(self._encode_background)
+
+    def check(self, batch: dict[str, np.ndarray], rows: Iterator[dict[str, str]]) -> None:
+        """`batch`: as `depthmask.load` batches it, depth as stored."""
+        n = len(batch["id"])
+        texts = {
+            name: [value.decode() for value in batch[name]]
+            for name in ("id", "background", "background_class", "foreground")
+        }
+        numbers = {
+            name: batch[name].astype(np.int64).tolist()
+            for name in ("flip", "placement", "x", "y", "width", "height")
+        }
+        masks = batch["mask"][..., 0]
+        expected_masks = np.zeros_like(masks)
+        for i, row in zip(range(n), itertools.islice(rows, n), strict=True):
+            example = {name: str(values[i]) for name, values in (texts | numbers).items()}
+            if any(row[name] != value for name, value in example.items()):
+                self._report.add("records", f"{example['id']} is not what index.csv says")
+                continue
+            box = _Box(*(numbers[name][i] for name in ("x", "y", "width", "height")))
+            cutout = resize(
+                self._inputs.cutout(texts["foreground"][i], bool(numbers["flip"][i])),
+                box.width,
+                box.height,
+            )
+            paste_mask(expected_masks[i], cutout.mask, box.x, box.y)
+            self._check_outside(texts["id"][i], batch["image"][i], texts["background"][i], box)
+        threshold = self._recipe.masks.binary_threshold
+        if threshold is not None:
+            expected_masks = binarise(expected_masks, threshold)
+        for i in np.flatnonzero((masks != expected_masks).any(axis=(1, 2))).tolist():
+            self._report.add(
+                "masks", f"{texts['id'][i]}: the mask is not its foreground's at its place"
+            )
+        moments = {"composites": measure(batch["image"]), "masks": measure(masks)}
+        if "depth" in batch:
+            depth = batch["depth"][..., 0]
+            moments["depth"] = measure(depth)
+            for i in np.flatnonzero((depth == 0).any(axis=(1, 2))).tolist():
+                self._report.add("depth", f"{texts['id'][i]}: pixels without depth")
+        self._report.moments = merge([self._report.moments, moments])
+        self._report.examples += n
+
+    def _check_outside(self, name: str, image: np.ndarray, background: str, box: _Box) -> None:
+        """Outside the box a composite is stored exactly as its background alone would be.
+
+        JPEG codes its blocks independently, so that this holds to the bit for JPEG too, a border
+        of one block aside.
+        """
+        stored = self._stored_background(background)
+        differs = (image != stored).any(axis=2)
+        rows, columns = box.touched(self._recipe.image.format == "jpeg")
+        differs[rows, columns] = False
+        self._report.outside_compared += 1
+        if differs.any():
+            y, x = np.argwhere(differs)[0]
+            self._report.add(
+                "composites", f"{name}: differs from {background} outside its box, at x={x} y={y}"
+            )
+
+    def _encode_background(self, name: str) -> np.ndarray:
+        import tensorflow as tf
+
+        pixels = self._inputs.background(name)
+        if self._recipe.image.format == "png":
+            return pixels
+        data = encode_image(pixels, self._recipe.image)
+        return np.asarray(tf.io.decode_jpeg(data, channels=pixels.shape[2]))
+
+
+@dataclass(frozen=True)
+class _Box:
+    x: int
+    y: int
+    width: int
+    height: int
+
+    def touched(self, jpeg: bool) -> tuple[slice, slice]:
+        """Rows and columns whose stored pixels the foreground may have changed."""
+        return (
+            _touched(self.y, self.y + self.height, jpeg),
+            _touched(self.x, self.x + self.width, jpeg),
+        )
+
+
+def _touched(start: int, stop: int, jpeg: bool) -> slice:
+    if jpeg:
+        start = start // _JPEG_BLOCK * _JPEG_BLOCK - _JPEG_BORDER
+        stop = -(-stop // _JPEG_BLOCK) * _JPEG_BLOCK + _JPEG_BORDER
+    return slice(max(0, start), max(0, stop))
+
+
+def report(checks: Iterable[Check]) -> bool:
+    """Prints one line a check; says whether all hold."""
+    good = True
+    for check in checks:
+        print(check, flush=True)
+        good = good and not check.problems
+    print("The dataset is right." if good else "The dataset is NOT right.")
+    return good
