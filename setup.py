@@ -11,7 +11,7 @@ setup(
     long_description=Path(__file__).with_name("README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.10,<3.14",
+    python_requires=">=3.11,<3.14",
     packages=find_packages(include=["depthmask*", "pipeline*", "transforms*"]),
     package_data={"pipeline": ["recipes/*.yaml"]},
     install_requires=[
@@ -26,6 +26,6 @@ setup(
         "tensorflow>=2.18,<3",
         "tqdm>=4.66",
     ],
-    extras_require={"tensorflow-io": ["tensorflow-io==0.37.1"]},
+    extras_require={"tensorflow-io": ["tensorflow-io==0.37.1", "tensorflow>=2.16,<2.18"]},
     entry_points={"console_scripts": ["depthmask=pipeline.cli:main"]},
 )

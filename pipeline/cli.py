@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tqdm import tqdm
+
 from pipeline.errors import RunError, UserError
 from pipeline.recipe import builtin_recipes, load_recipe
 
@@ -62,10 +64,25 @@ def _parser() -> argparse.ArgumentParser:
     verify = commands.add_parser("verify", help="check a dataset", allow_abbrev=False)
     verify.add_argument("dataset", metavar="DIR")
     verify.add_argument(
-        "--sample", type=int, metavar="N", help="decode about N examples instead of all"
+        "--sample", type=_positive, metavar="N", help="decode about N examples instead of all"
     )
     verify.set_defaults(command=_verify)
+
+    sheet = commands.add_parser(
+        "sheet", help="draw examples of a dataset into one picture", allow_abbrev=False
+    )
+    sheet.add_argument("dataset", metavar="DIR")
+    sheet.add_argument("picture", type=Path, metavar="PNG")
+    sheet.add_argument("--examples", type=_positive, default=6, metavar="N")
+    sheet.set_defaults(command=_sheet)
     return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
+    return number
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
@@ -101,14 +118,20 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 def _samples(arguments: argparse.Namespace) -> int:
     from pipeline.samples import write_samples
 
+    def show(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
     try:
-        write_samples(
-            arguments.directory,
-            arguments.backgrounds,
-            arguments.foregrounds,
-            arguments.size,
-            arguments.seed,
-        )
+        with tqdm(unit="picture", disable=None) as bar:
+            write_samples(
+                arguments.directory,
+                arguments.backgrounds,
+                arguments.foregrounds,
+                arguments.size,
+                arguments.seed,
+                progress=show,
+            )
     except (ValueError, FileExistsError) as error:
         raise UserError(str(error)) from error
     print(f"backgrounds, foregrounds and depth are in {arguments.directory}")
@@ -149,3 +172,11 @@ def _verify(arguments: argparse.Namespace) -> int:
     from pipeline.verify import report, verify
 
     return 0 if report(verify(arguments.dataset, arguments.sample)) else 1
+
+
+def _sheet(arguments: argparse.Namespace) -> int:
+    from pipeline.sheet import write_sheet
+
+    write_sheet(arguments.dataset, arguments.picture, arguments.examples)
+    print(f"{arguments.examples} examples are drawn in {arguments.picture}")
+    return 0

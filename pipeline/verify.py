@@ -326,6 +326,7 @@ def check_shard(dataset: Dataset, number: int, limit: int | None) -> ShardReport
 
         from depthmask.reading import decoder, read_info
 
+        tf.config.list_physical_devices()
     tf.config.threading.set_inter_op_parallelism_threads(1)
     info = read_info(dataset.path)
     shard = dataset.manifest["shards"][number]

@@ -40,7 +40,7 @@ class ShardKey:
 
 @dataclass(frozen=True, order=True)
 class ChunkKey:
-    """Names a run of `examples` consecutive examples, which begins at example `start` of a shard."""
+    """Names a run of `examples` consecutive examples of a shard, from example `start` on."""
 
     shard: ShardKey
     start: int

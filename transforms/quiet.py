@@ -13,6 +13,7 @@ def quiet_stderr() -> Iterator[None]:
 
     Importing TensorFlow writes several lines there that no setting of its own keeps back.
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # for what it says after its start
     saved = os.dup(2)
     with open(os.devnull, "w") as sink:
         os.dup2(sink.fileno(), 2)

@@ -1,0 +1,83 @@
+"""Small inputs and a small dataset that tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.generate import generate
+from pipeline.inputs import InputFolders
+from pipeline.job import Job
+from pipeline.recipe import load_recipe
+from pipeline.runner import pipeline_options
+
+ONE_WORKER = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
+
+
+def draw_inputs(folder: Path, backgrounds: int = 4, foregrounds: int = 3) -> InputFolders:
+    """Gradients in two classes, and soft discs of different sizes on transparency."""
+    rng = np.random.default_rng(7)
+    for i in range(backgrounds):
+        path = folder / "backgrounds" / ("hall", "kitchen")[i % 2] / f"bg{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows, columns = np.mgrid[:48, :60]
+        pixels = np.stack([rows * 5, columns * 4, (rows + columns) * 2 + 10 * i], axis=2)
+        Image.fromarray((pixels + rng.integers(0, 20, pixels.shape)).astype(np.uint8)).save(path)
+    (folder / "foregrounds").mkdir(parents=True)
+    for i in range(foregrounds):
+        height, width = 20 + 4 * i, 26 - 3 * i
+        rows, columns = np.mgrid[:height, :width]
+        radius = np.hypot((rows / height - 0.5) * 2, (columns / width - 0.45) * 2)
+        alpha = np.clip((1 - radius) * 6, 0, 1) * 255
+        colour = rng.integers(0, 256, (height, width, 3))
+        Image.fromarray(np.dstack([colour, alpha]).astype(np.uint8)).save(
+            folder / "foregrounds" / f"fg{i}.png"
+        )
+    return InputFolders(str(folder / "backgrounds"), str(folder / "foregrounds"))
+
+
+def make_dataset(
+    folders: InputFolders,
+    output: Path,
+    *settings: str,
+    depth_model: str | None = None,
+    options: tuple[str, ...] = ONE_WORKER,
+) -> Path:
+    """Runs the main job on a 48×40 canvas, three places a pair and flip, small shards."""
+    recipe = load_recipe(
+        "default",
+        [
+            "canvas.width=48",
+            "canvas.height=40",
+            "placements.per_pair=3",
+            "shards.examples=20",
+            "shards.chunk=7",
+            *settings,
+        ],
+    )
+    job = Job(folders, recipe, depth_model, skip_bad_inputs=False)
+    generate(job, str(output), pipeline_options(options))
+    return output
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> InputFolders:
+    return draw_inputs(tmp_path_factory.mktemp("inputs"))
+
+
+@pytest.fixture(scope="session")
+def dataset(folders: InputFolders, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """4 × 3 × 2 × 3 = 72 examples without depth. Not to be changed."""
+    return make_dataset(folders, tmp_path_factory.mktemp("made") / "dataset")
+
+
+def file_bytes(folder: Path) -> dict[str, bytes]:
+    """Every file of a dataset by name."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from transforms.compose import binarise, paste, paste_mask, resize
+from transforms.prepared import Cutout
+
+RNG = np.random.default_rng(11)
+PLACES = [(0, 0), (5, 9), (-12, 3), (20, -15), (38, 30), (-15, -17), (47, 39)]
+
+
+def picture(height: int, width: int, channels: int) -> Image.Image:
+    return Image.fromarray(RNG.integers(0, 256, (height, width, channels)).astype(np.uint8))
+
+
+def cutout_of(foreground: Image.Image) -> Cutout:
+    alpha = foreground.getchannel("A")
+    return Cutout(foreground.convert("RGB"), alpha, np.asarray(alpha))
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_composite_is_pillows_paste_to_the_byte(place: tuple[int, int]):
+    background, foreground = picture(40, 48, 3), picture(18, 16, 4)
+    expected = background.copy()
+    expected.paste(foreground, place, foreground)
+    made = paste(background, cutout_of(foreground), *place)
+    assert made.mode == "RGB" and made.tobytes() == expected.tobytes()
+    assert background.tobytes() != expected.tobytes()  # the background itself is left alone
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_mask_lies_where_its_foreground_does(place: tuple[int, int]):
+    alpha = RNG.integers(1, 256, (18, 16)).astype(np.uint8)
+    expected = Image.new("L", (48, 40))
+    expected.paste(Image.fromarray(alpha), place)
+    canvas = np.zeros((40, 48), np.uint8)
+    paste_mask(canvas, alpha, *place)
+    assert (canvas == np.asarray(expected)).all() and canvas.any()
+
+
+def test_a_foreground_larger_than_the_canvas_is_cropped_on_all_sides():
+    background, foreground = picture(20, 24, 3), picture(60, 70, 4)
+    expected = background.copy()
+    expected.paste(foreground, (-21, -13), foreground)
+    assert paste(background, cutout_of(foreground), -21, -13).tobytes() == expected.tobytes()
+    canvas = np.zeros((20, 24), np.uint8)
+    paste_mask(canvas, np.asarray(foreground.getchannel("A")), -21, -13)
+    assert (canvas == np.asarray(foreground.getchannel("A"))[13:33, 21:45]).all()
+
+
+def test_grey_composites_are_pillows_paste_too():
+    background, foreground = picture(30, 30, 3).convert("L"), picture(10, 12, 4)
+    grey, alpha = foreground.convert("L"), foreground.getchannel("A")
+    expected = background.copy()
+    expected.paste(grey, (4, 5), alpha)
+    made = paste(background, Cutout(grey, alpha, np.asarray(alpha)), 4, 5)
+    assert made.mode == "L" and made.tobytes() == expected.tobytes()
+
+
+def test_mirroring_mirrors_every_part():
+    cutout = cutout_of(picture(9, 14, 4))
+    mirrored = cutout.mirrored()
+    for part, other in (
+        (cutout.colour, mirrored.colour),
+        (cutout.alpha, mirrored.alpha),
+        (cutout.mask, mirrored.mask),
+    ):
+        assert (np.asarray(part)[:, ::-1] == np.asarray(other)).all()
+
+
+def test_resizing_leaves_no_seam_from_colours_beneath_transparency():
+    pixels = np.zeros((20, 20, 4), np.uint8)
+    pixels[:, 10:] = (200, 100, 50, 255)  # the transparent half is black beneath
+    resized = resize(cutout_of(Image.fromarray(pixels)), 13, 13)
+    colour, alpha = np.asarray(resized.colour), np.asarray(resized.alpha)
+    assert (colour[alpha > 60] >= (190, 90, 40)).all()
+    assert resized.colour.size == (13, 13) and resized.mask.shape == (13, 13)
+
+
+def test_binarise_takes_the_threshold_as_foreground():
+    values = np.array([[0, 127, 128, 255]], np.uint8)
+    assert binarise(values, 128).tolist() == [[0, 0, 255, 255]]

@@ -1,0 +1,21 @@
+"""The graph on Prism, Beam's portable local runner: a runner with rules of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline.inputs import InputFolders
+from tests.conftest import file_bytes, make_dataset
+
+PRISM = os.environ.get("PRISM") or shutil.which("prism")
+
+
+@pytest.mark.skipif(not PRISM, reason="needs Beam's prism binary: name it in PRISM")
+def test_prism_makes_the_same_bytes(folders: InputFolders, dataset: Path, tmp_path: Path):
+    options = ("--runner=PrismRunner", f"--prism_location={PRISM}")
+    made = make_dataset(folders, tmp_path / "prism", options=options)
+    assert file_bytes(made) == file_bytes(dataset)
