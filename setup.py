@@ -27,5 +27,5 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={"tensorflow-io": ["tensorflow-io==0.37.1", "tensorflow>=2.16,<2.18"]},
-    entry_points={"console_scripts": ["depthmask=pipeline.cli:main"]},
+    entry_points={"console_scripts": ["depthmask=pipeline.cli:run"]},
 )

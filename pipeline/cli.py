@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +21,28 @@ if TYPE_CHECKING:  # commands import what they need: --help need not load Beam
     from pipeline.job import Job
 
 
+STOPPED = 130
+
+
+def run() -> None:
+    """The command's entry point: `main` as a process of its own."""
+    # A machine that is about to go away says so by SIGTERM: end as cleanly as by Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    code = main()
+    if code == STOPPED:
+        # Beam's threads would wait for its workers; these end by themselves once this process has.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; 0 is success, 1 a failed run or check, 2 something for the user to mend."""
+    """Runs a command.
+
+    Gives the exit code: 0 is success, 1 a failed run or check, 2 something for the user to mend,
+    130 interrupted.
+    """
     parser = _parser()
     namespace, rest = parser.parse_known_args(arguments)
     if rest and namespace.command is not _generate:
@@ -32,7 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except RunError as error:
         print(f"depthmask: the run failed: {error}", file=sys.stderr)
+        print("What is finished is kept: run the same command again to go on.", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("depthmask: stopped. Run the same command again to go on.", file=sys.stderr)
+        return STOPPED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,7 +81,13 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     _add_inputs(generate)
-    generate.add_argument("--output", required=True, metavar="DIR", help="a new folder")
+    generate.add_argument(
+        "--output", required=True, metavar="DIR", help="a new folder, or an unfinished run's"
+    )
+    generate.add_argument("--verbose", action="store_true", help="show Beam's own log")
+    generate.add_argument(
+        "--restart", action="store_true", help="delete what an earlier run made there, first"
+    )
     generate.set_defaults(command=_generate)
 
     plan = commands.add_parser("plan", help="say what generate would make", allow_abbrev=False)
@@ -65,6 +98,12 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("dataset", metavar="DIR")
     verify.add_argument(
         "--sample", type=_positive, metavar="N", help="decode about N examples instead of all"
+    )
+    verify.add_argument(
+        "--repair", action="store_true", help="first make again the shards that are damaged"
+    )
+    verify.add_argument(
+        "--depth-model", metavar="FILE", help="with --repair: the model that made the depth"
     )
     verify.set_defaults(command=_verify)
 
@@ -154,11 +193,17 @@ def _generate(arguments: argparse.Namespace) -> int:
     from pipeline.generate import generate
     from pipeline.runner import pipeline_options
 
-    # Beam's local workers each warn at the start of something that concerns Dataflow alone.
-    worker_log = logging.getLogger("apache_beam.runners.portability.local_job_service")
-    worker_log.setLevel(logging.ERROR)
-    generate(_job(arguments), arguments.output, pipeline_options(arguments.beam_arguments))
+    options = pipeline_options(arguments.beam_arguments)
+    if not arguments.verbose:
+        _quieten_beam()
+    generate(_job(arguments), arguments.output, options, arguments.restart)
     return 0
+
+
+def _quieten_beam() -> None:
+    """Leaves it to `RunError` to say in one line what Beam says in tracebacks, several times."""
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    threading.excepthook = lambda _: None  # those of Beam's threads, when a worker is gone
 
 
 def _plan(arguments: argparse.Namespace) -> int:
@@ -171,6 +216,13 @@ def _plan(arguments: argparse.Namespace) -> int:
 def _verify(arguments: argparse.Namespace) -> int:
     from pipeline.verify import report, verify
 
+    if arguments.repair:
+        from pipeline.repair import repair
+        from pipeline.runner import pipeline_options
+
+        _quieten_beam()
+        made = repair(arguments.dataset, arguments.depth_model, pipeline_options([]))
+        print(f"{made} shards were made again")
     return 0 if report(verify(arguments.dataset, arguments.sample)) else 1
 
 

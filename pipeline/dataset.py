@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from apache_beam.io.filesystems import FileSystems
-
 from pipeline.recipe import Recipe
+from pipeline.workspace import MANIFEST, Workspace
 from transforms.chunks import Shard
 from transforms.encode import INDEX_COLUMNS
-from transforms.segments import read_file, write_file
+from transforms.segments import read_file, replace_file
 from transforms.statistics import Moments
 
 FORMAT_VERSION = 1
 DATASET_VERSION = "1.0.0"
-WORK_FOLDER = "_unfinished"
 _CHANNELS = {
     1: ("grey",),
     2: ("grey", "alpha"),
@@ -33,7 +33,7 @@ class DepthInfo:
     width: int
     height: int
     model: str
-    model_crc32c: str
+    crc32c: str
 
 
 @dataclass(frozen=True)
@@ -46,22 +46,33 @@ class DatasetDescription:
     input_checksums: dict[str, str]
     findings: tuple[dict[str, str], ...]
     versions: dict[str, str]
-    classes: tuple[str, ...]
     backgrounds: int
     foregrounds: int
     depth: DepthInfo | None
 
-    def path(self, name: str) -> str:
-        return str(FileSystems.join(self.output, name))
+    @property
+    def workspace(self) -> Workspace:
+        return Workspace(self.output)
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """What decides the dataset's bytes. A run may only go on with what another of it left."""
+        return {
+            "recipe": self.recipe.model_dump(mode="json"),
+            "inputs": self.input_checksums,
+            "depth_model": self.depth and {"name": self.depth.model, "crc32c": self.depth.crc32c},
+            "made_with": self.versions,
+        }
 
 
 def finish_dataset(
     description: DatasetDescription, shards: Sequence[Shard], moments: dict[str, Moments]
 ) -> None:
-    """Writes every file beside the shards; the manifest last, then removes the work folder.
+    """Writes every file beside the shards; the manifest last of all.
 
-    Runs again harmlessly, should the runner retry it before the work folder is gone.
+    Runs again harmlessly, should the runner retry it: the work folder is left to the launcher.
     """
+    workspace = description.workspace
     order = list(description.recipe.splits.fractions)
     shards = sorted(shards, key=lambda shard: (order.index(shard.key.split), shard.key.shard))
     statistics = statistics_json(description.input_moments | moments)
@@ -78,26 +89,16 @@ def finish_dataset(
         "README.md": dataset_card(description, shards, statistics),
     }
     checksums = dict(description.input_checksums)
-    checksums["index.csv"] = crc_text(
-        _replace(description.path("index.csv"), _chain(header.encode(), index_parts))
-    )
+
+    def write(name: str, parts: Iterable[bytes]) -> None:
+        part_path = workspace.work_path(f"{name}.{uuid.uuid4().hex[:12]}.part")
+        checksums[name] = crc_text(replace_file(workspace.path(name), part_path, parts))
+
+    write("index.csv", itertools.chain([header.encode()], index_parts))
     for name, text in texts.items():
-        checksums[name] = crc_text(_replace(description.path(name), [text.encode()]))
+        write(name, [text.encode()])
     manifest = manifest_json(description, shards, checksums)
-    _replace(description.path("manifest.json"), [_json(manifest).encode()])
-    FileSystems.delete([description.path(WORK_FOLDER)])
-
-
-def _replace(path: str, parts: Iterable[bytes]) -> int:
-    """Writes a file under another name and renames it: it is whole or not there."""
-    crc = write_file(f"{path}.part", parts)
-    FileSystems.rename([f"{path}.part"], [path])
-    return crc
-
-
-def _chain(first: bytes, rest: Iterable[bytes]) -> Iterable[bytes]:
-    yield first
-    yield from rest
+    write(MANIFEST, [_json(manifest).encode()])
 
 
 def crc_text(crc: int) -> str:
@@ -115,11 +116,15 @@ def manifest_json(
     """What the dataset consists of, and what made it."""
     return {
         "format": FORMAT_VERSION,
+        "run": description.run,
         "examples": sum(shard.examples for shard in shards),
         "backgrounds": description.backgrounds,
         "foregrounds": description.foregrounds,
         "depth": _depth_json(description),
-        "made_with": description.versions,
+        "input_moments": {
+            kind: moments.to_json() for kind, moments in description.input_moments.items()
+        },
+        "findings": list(description.findings),
         "files": {name: {"crc32c": checksums[name]} for name in sorted(checksums)},
         "shards": [
             {
@@ -146,7 +151,6 @@ def _depth_json(description: DatasetDescription) -> dict[str, Any] | None:
         "width": depth.width,
         "height": depth.height,
         "model": depth.model,
-        "model_crc32c": depth.model_crc32c,
     }
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import multiprocessing
-import os
 import posixpath
 import re
-import shutil
 import sys
+import zlib
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
 import apache_beam as beam
 import google_crc32c
@@ -19,99 +22,133 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
-from pipeline.dataset import (
-    WORK_FOLDER,
-    DatasetDescription,
-    DepthInfo,
-    crc_text,
-    statistics_table,
-)
+from pipeline.dataset import DatasetDescription, DepthInfo, crc_text, statistics_table
 from pipeline.errors import RunError, UserError
 from pipeline.graph import build_graph
 from pipeline.inputs import PreparedSet, prepare_inputs
-from pipeline.job import Job
+from pipeline.job import DepthStage, Job
+from pipeline.lock import OutputLock
 from pipeline.plan import Plan
 from pipeline.progress import Progress
 from pipeline.recipe import Recipe
+from pipeline.workspace import INPUTS, PREPARED, State, Workspace, differences
 from transforms.depth import DepthModelError, load_keras_model
+from transforms.prepared import PreparedSource
 from transforms.segments import ShardLayout, read_file
 
 # A worker's exception, as the last line of its traceback has it.
-_CAUSE = re.compile(r"[\w.]+(Error|Exception): ")
+_CAUSE = re.compile(r"[\w.]+(Error|Exception|Interrupt)\b")
+# What Beam says of a worker process that is gone.
+_WORKER_GONE = ("Channel closed prematurely", "Socket closed", "Worker subprocess exited")
 # A change of any of these may change bytes.
-_VERSIONED = ("depthmask", "apache-beam", "numpy", "pillow", "keras", "tensorflow")
+_VERSIONED = ("depthmask", "apache-beam", "numpy", "pillow")
+_VERSIONED_DEPTH = ("keras", "tensorflow")
 
 
-def generate(job: Job, output: str, options: PipelineOptions) -> None:
-    """Makes a dataset in the folder `output`.
+def generate(job: Job, output: str, options: PipelineOptions, restart: bool = False) -> None:
+    """Makes a dataset in the folder `output`, or goes on where an interrupted run stopped.
 
-    Raises UserError for bad input before any example is made, RunError where the run fails.
+    A folder with an unfinished run of just the same job is completed, to the same bytes; one with
+    the finished dataset is left as it is. `restart` deletes what a run has made there, first.
+    Raises UserError for bad input, before any example is made and with nothing harmed, and RunError
+    where the run fails: what it has finished is used by the next.
     """
-    created = _claim_output(output)
-    work_folder = FileSystems.join(output, WORK_FOLDER)
-    try:
-        inputs = prepare_inputs(job.folders, job.recipe, output, job.skip_bad_inputs)
+    workspace = Workspace(output)
+    workspace.state()  # refuses a folder of something else before anything is put into it
+    with at_work(workspace):
+        if restart:
+            workspace.clear()
+        state = workspace.state()
+        inputs = prepare_inputs(
+            job.folders, job.recipe, workspace.work_path(INPUTS), job.skip_bad_inputs
+        )
         plan = Plan(job.recipe, inputs.source.backgrounds, inputs.source.foregrounds)
-        layout = ShardLayout(output, work_folder, plan.shard_sizes)
+        _ = plan.splits  # refuses what cannot be dealt out
         depth = try_depth_model(job.depth_model, job.recipe) if job.depth_model else None
-    except UserError:
-        _release_output(output, created)
-        raise
-    for finding in inputs.findings:
-        print(f"{finding.level}: {finding}", file=sys.stderr)
-    print(plan.summary, file=sys.stderr)
-    pipeline = beam.Pipeline(options=options)
-    description = _describe(job, output, inputs, plan, depth)
-    build_graph(pipeline, plan, inputs.source, job.depth_stage, layout, description)
-    FileSystems.mkdirs(work_folder)
-    with Progress(work_folder, plan.examples):
-        _run(pipeline)
+        description = _describe(job.recipe, workspace, inputs, depth)
+        for finding in inputs.findings:
+            print(f"{finding.level}: {finding}", file=sys.stderr)
+        if state is State.FINISHED:
+            _refuse_another(workspace.read_manifest()["run"], description.run, output, state)
+            _check_shards_are_there(workspace)
+            print("nothing is left to do", file=sys.stderr)
+        else:
+            if state is State.UNFINISHED:
+                _refuse_another(workspace.read_run(), description.run, output, state)
+                print("going on with the unfinished run", file=sys.stderr)
+            workspace.write_run(description.run)
+            for name in PREPARED:
+                FileSystems.rename(
+                    [workspace.work_path(f"{INPUTS}/{name}")], [workspace.path(name)]
+                )
+            run_job(plan, inputs.source.moved(output), job.depth_stage, description, options)
     print_summary(output)
 
 
-def _run(pipeline: beam.Pipeline) -> None:
+@contextlib.contextmanager
+def at_work(workspace: Workspace) -> Iterator[None]:
+    """Holds the workspace's lock, and tidies up once it is released."""
+    held = False
     try:
-        state = pipeline.run().wait_until_finish()
-    except Exception as error:  # runners raise what they like, with the workers' traceback as text
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        cause = next((line for line in reversed(lines) if _CAUSE.match(line)), None)
-        raise RunError(cause or (lines[-1] if lines else repr(error))) from error
+        with OutputLock(workspace.work_folder):
+            held = True
+            yield
+    except OSError as error:
+        raise RunError(f"{workspace.output}: {error}") from error
+    finally:
+        if held:
+            workspace.tidy()
+
+
+def _refuse_another(before: dict[str, Any], now: dict[str, Any], output: str, state: State) -> None:
+    lines = differences(before, now)
+    if lines:
+        listing = "\n".join(f"  {line}" for line in lines)
+        raise UserError(
+            f"{output} holds {state.value} of another job. What differs:\n{listing}\n"
+            "Give another --output, or begin anew by --restart, which deletes what is there."
+        )
+
+
+def _check_shards_are_there(workspace: Workspace) -> None:
+    sizes = workspace.sizes()
+    for shard in workspace.read_manifest()["shards"]:
+        if sizes.get(shard["file"]) != shard["bytes"]:
+            raise UserError(
+                f"{workspace.path(shard['file'])} is missing or damaged. Make it again by: "
+                f"depthmask verify --repair {workspace.output}"
+            )
+
+
+def run_job(
+    plan: Plan,
+    source: PreparedSource,
+    depth: DepthStage | None,
+    description: DatasetDescription,
+    options: PipelineOptions,
+) -> None:
+    """Runs the graph over a workspace whose run is written down. Raises RunError."""
+    workspace = description.workspace
+    layout = ShardLayout(workspace.output, workspace.work_folder, plan.shard_sizes)
+    print(plan.summary, file=sys.stderr)
+    pipeline = beam.Pipeline(options=options)
+    build_graph(pipeline, plan, source, depth, layout, description)
+    with Progress(layout):
+        try:
+            state = pipeline.run().wait_until_finish()
+        except Exception as error:  # runners raise what they like, with the workers' text in it
+            raise RunError(_cause(error)) from error
     if state != PipelineState.DONE:
         raise RunError(f"the runner ended in state {state}; see its log")
 
 
-def _claim_output(output: str) -> bool:
-    """Makes the output folder; says whether it is new. Raises UserError where it is in use."""
-    try:
-        (match,) = FileSystems.match([FileSystems.join(output, "*")])
-        if match.metadata_list:
-            names = {posixpath.basename(found.path) for found in match.metadata_list}
-            state = (
-                "holds a finished dataset"
-                if "manifest.json" in names
-                else "is not empty (it holds {}{})".format(
-                    ", ".join(sorted(names)[:3]), ", …" if len(names) > 3 else ""
-                )
-            )
-            raise UserError(f"{output} {state}. Give a new folder as --output, or empty it first.")
-        if FileSystems.exists(output):
-            if os.path.isfile(output):
-                raise UserError(f"{output} is a file. Give a new folder as --output.")
-            return False
-        FileSystems.mkdirs(output)
-    except OSError as error:
-        raise UserError(f"{output}: cannot be made or written to: {error}") from error
-    return True
-
-
-def _release_output(output: str, created: bool) -> None:
-    """Removes what a run that did not come to make examples has put into its output folder."""
-    for name in ("backgrounds.tfrecord", "foregrounds.tfrecord"):
-        path = FileSystems.join(output, name)
-        if FileSystems.exists(path):
-            FileSystems.delete([path])
-    if created and os.path.isdir(output):
-        shutil.rmtree(output)
+def _cause(error: Exception) -> str:
+    """What a run failed of, in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if any(sign in line for sign in _WORKER_GONE for line in lines):
+        return "a worker process ended unexpectedly: killed, or out of memory"
+    causes = [line for line in lines if _CAUSE.match(line)]
+    return (causes or lines or [repr(error)])[-1]
 
 
 def try_depth_model(path: str, recipe: Recipe) -> DepthInfo:
@@ -127,6 +164,10 @@ def try_depth_model(path: str, recipe: Recipe) -> DepthInfo:
             height, width, crc = executor.submit(_run_once, path, shape).result()
         except DepthModelError as error:
             raise UserError(str(error)) from error
+        except BrokenProcessPool as error:
+            raise UserError(
+                f"{path}: loading the model ended its process, perhaps for want of memory."
+            ) from error
     return DepthInfo(width, height, posixpath.basename(path), crc_text(crc))
 
 
@@ -137,28 +178,28 @@ def _run_once(path: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def _describe(
-    job: Job, output: str, inputs: PreparedSet, plan: Plan, depth: DepthInfo | None
+    recipe: Recipe, workspace: Workspace, inputs: PreparedSet, depth: DepthInfo | None
 ) -> DatasetDescription:
+    names = _VERSIONED + (_VERSIONED_DEPTH if depth else ())
+    versions = {name: importlib.metadata.version(name) for name in names}
     return DatasetDescription(
-        output=output,
-        recipe=job.recipe,
+        output=workspace.output,
+        recipe=recipe,
         input_moments=inputs.moments,
-        input_checksums={
-            f"{kind}.tfrecord": crc_text(crc) for kind, crc in inputs.checksums.items()
-        },
+        input_checksums={name: crc_text(inputs.checksums[name]) for name in PREPARED},
         findings=tuple(finding.to_json() for finding in inputs.findings),
-        versions={name: importlib.metadata.version(name) for name in _VERSIONED},
-        classes=tuple(sorted({picture.label for picture in plan.backgrounds})),
-        backgrounds=len(plan.backgrounds),
-        foregrounds=len(plan.foregrounds),
+        versions=versions | {"zlib": zlib.ZLIB_RUNTIME_VERSION},
+        backgrounds=len(inputs.source.backgrounds),
+        foregrounds=len(inputs.source.foregrounds),
         depth=depth,
     )
 
 
 def print_summary(output: str) -> None:
     """What a finished dataset holds: counts, sizes, statistics, where things are."""
-    manifest = json.loads(read_file(FileSystems.join(output, "manifest.json")))
-    statistics = json.loads(read_file(FileSystems.join(output, "statistics.json")))
+    workspace = Workspace(output)
+    manifest = workspace.read_manifest()
+    statistics = json.loads(read_file(workspace.path("statistics.json")))
     for split in dict.fromkeys(shard["split"] for shard in manifest["shards"]):
         mine = [shard for shard in manifest["shards"] if shard["split"] == split]
         print(

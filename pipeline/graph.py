@@ -14,25 +14,16 @@ from transforms.compose import Compose
 from transforms.depth import EstimateDepth
 from transforms.encode import Encode, RecordEncoder
 from transforms.prepared import PreparedSource
-from transforms.segments import AssembleShards, ShardLayout, WriteSegments
+from transforms.segments import (
+    CHUNKS,
+    FINISHED,
+    SEGMENTS,
+    AssembleShards,
+    ShardLayout,
+    TakeStock,
+    WriteSegments,
+)
 from transforms.statistics import ChannelStatistics
-
-
-@dataclass
-class PlanChunks(beam.PTransform):  # type: ignore[misc]
-    """Every chunk of the plan. Only their keys cross the shuffle that spreads them."""
-
-    plan: Plan
-
-    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
-        plan = self.plan
-        return (
-            pipeline
-            | "Shards" >> beam.Create(plan.shard_keys(), reshuffle=False)
-            | "Chunks" >> beam.FlatMap(plan.chunk_keys)
-            | "Spread" >> beam.Reshuffle()
-            | "Place" >> beam.Map(plan.chunk)
-        )
 
 
 @dataclass
@@ -59,23 +50,34 @@ def build_graph(
     layout: ShardLayout,
     description: DatasetDescription,
 ) -> None:
-    """Adds the whole graph to `pipeline`. Pixels live between Compose and WriteSegments only."""
+    """Adds the whole graph to `pipeline`. Pixels live between Compose and WriteSegments only.
+
+    What an interrupted run has finished is taken stock of first, and not made again.
+    """
     recipe = plan.recipe
     encoder = RecordEncoder(
         image=recipe.image,
         binary_masks=not recipe.masks.soft,
         depth=recipe.depth if depth else None,
     )
-    chunks = (
+    stock = (
         pipeline
-        | "PlanChunks" >> PlanChunks(plan)
+        | "Shards" >> beam.Create(plan.shard_keys())
+        | "TakeStock" >> TakeStock(layout, plan.chunk_keys)
+    )
+    chunks = (
+        stock[CHUNKS]
+        | "Place" >> beam.Map(plan.chunk)
         | "Compose" >> Compose(source, recipe.masks.binary_threshold)
     )
     if depth:
         chunks |= "EstimateDepth" >> EstimateDepth(depth.model_path, depth.batch_size)
-    segments = (
-        chunks | "Encode" >> Encode(encoder) | "WriteSegments" >> WriteSegments(layout.work_folder)
+    made = chunks | "Encode" >> Encode(encoder) | "WriteSegments" >> WriteSegments(layout)
+    joined = (
+        (made, stock[SEGMENTS])
+        | "AllSegments" >> beam.Flatten()
+        | "AssembleShards" >> AssembleShards(layout)
     )
-    shards = segments | "AssembleShards" >> AssembleShards(layout)
+    shards = (joined, stock[FINISHED]) | "AllShards" >> beam.Flatten()
     statistics = shards | "ChannelStatistics" >> ChannelStatistics()
     _ = shards | "FinishDataset" >> FinishDataset(description, statistics)

@@ -299,7 +299,7 @@ def prepare_inputs(
             mask = binarise(mask, recipe.masks.binary_threshold)
         pixels = np.dstack([np.asarray(cutout.colour), np.asarray(cutout.alpha)])
         return _Prepared(
-            record=foreground_record(file.name, cutout),
+            record=foreground_record(file.name, cutout, prepared.width, prepared.height),
             width=prepared.width,
             height=prepared.height,
             moments={"foregrounds": measure(pixels[None]), "foreground_masks": measure(mask[None])},
@@ -315,7 +315,9 @@ def prepare_inputs(
         paths[kind] = FileSystems.join(output, f"{kind}.tfrecord")
         written: list[PreparedPicture] = []
         with FileSystems.create(paths[kind], compression_type="uncompressed") as stream:
-            checksums[kind] = _write_prepared(stream, files, prepare, written, findings, moments)
+            checksums[f"{kind}.tfrecord"] = _write_prepared(
+                stream, files, prepare, written, findings, moments
+            )
         pictures[kind] = tuple(written)
     errors = [finding for finding in findings if finding.level == "error"]
     if errors and not skip_bad:

@@ -11,7 +11,11 @@ from types import TracebackType
 from apache_beam.io.filesystems import FileSystems
 from tqdm import tqdm
 
-_SEGMENT = re.compile(r"([^/\\]+-\d{5}-\d{7})-n(\d+)-[0-9a-f]+\.tfrecord$")
+from transforms.chunks import ShardKey
+from transforms.segments import ShardLayout
+
+# A shard's folder, and in it a segment (first example, examples) or the finished shard.
+_FOUND = re.compile(r"(\w+)-(\d{5,})[/\\](?:(\d{7})-n(\d+)-[0-9a-f]+|shard)\.json$")
 _POLL_SECONDS = 2.0
 _LOG_SECONDS = 15.0
 
@@ -23,13 +27,15 @@ class Progress:
     which every runner leaves in the work folder alike.
     """
 
-    def __init__(self, work_folder: str, examples: int) -> None:
-        self._pattern = FileSystems.join(work_folder, "*.tfrecord")
-        self._examples = examples
+    def __init__(self, layout: ShardLayout) -> None:
+        self._layout = layout
+        self._examples = sum(map(sum, layout.shard_sizes.values()))
+        self._done = self._found_at_start = self._count()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._bar = tqdm(
-            total=examples,
+            total=self._examples,
+            initial=self._done,
             unit="ex",
             unit_scale=True,
             desc="examples",
@@ -54,7 +60,7 @@ class Progress:
         self._bar.close()
 
     def _watch(self) -> None:
-        done, logged = 0, time.monotonic()
+        done, logged = self._done, time.monotonic()
         while not self._stopped.wait(_POLL_SECONDS):
             # The work folder goes when the last shard stands: never count backwards.
             done = max(done, self._count())
@@ -63,8 +69,8 @@ class Progress:
                 self._bar.set_description("joining shards")
             if self._bar.disable and time.monotonic() - logged >= _LOG_SECONDS:
                 logged = time.monotonic()
-                rate = done / (logged - self._started)
-                left = f"{(self._examples - done) / rate:,.0f} s left" if done else "starting"
+                rate = (done - self._found_at_start) / (logged - self._started)
+                left = f"{(self._examples - done) / rate:,.0f} s left" if rate else "starting"
                 print(
                     f"{done:,} of {self._examples:,} examples, {rate:,.0f} a second, {left}",
                     file=sys.stderr,
@@ -73,12 +79,19 @@ class Progress:
 
     def _count(self) -> int:
         try:
-            (match,) = FileSystems.match([self._pattern])
+            pattern = FileSystems.join(self._layout.work_folder, "*", "*.json")
+            (match,) = FileSystems.match([pattern])
         except OSError:  # a listing that fails is made again in a moment
             return 0
-        chunks = {}
+        finished: set[ShardKey] = set()
+        segments: dict[ShardKey, dict[str, int]] = {}
         for metadata in match.metadata_list:
-            # Attempts at one chunk count once.
-            if found := _SEGMENT.search(metadata.path):
-                chunks[found[1]] = int(found[2])
-        return sum(chunks.values())
+            if found := _FOUND.search(metadata.path):
+                shard = ShardKey(found[1], int(found[2]))
+                if found[3] is None:
+                    finished.add(shard)
+                else:  # attempts at one chunk count once
+                    segments.setdefault(shard, {})[found[3]] = int(found[4])
+        return sum(map(self._layout.examples, finished)) + sum(
+            sum(chunks.values()) for shard, chunks in segments.items() if shard not in finished
+        )

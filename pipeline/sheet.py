@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from pipeline.errors import UserError
-from pipeline.verify import Dataset, PreparedFiles, open_dataset
+from pipeline.verify import Dataset, open_dataset
+from transforms.prepared import PreparedInputs, PreparedSource
 from transforms.records import parse_example, unframe_records
 from transforms.segments import read_file
 
@@ -29,7 +30,7 @@ def write_sheet(dataset_path: str, picture_path: Path, examples: int) -> None:
     if picture_path.exists():
         raise UserError(f"{picture_path} is there already. Name another file.")
     dataset = open_dataset(dataset_path)
-    inputs = PreparedFiles(dataset)
+    inputs = PreparedInputs(PreparedSource.of_dataset(dataset_path))
     rows = [_row(features, inputs) for features in itertools.islice(_examples(dataset), examples)]
     sheet = _arrange(rows, ["background", "composite", "mask", "depth"])
     picture_path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,9 +42,9 @@ def _examples(dataset: Dataset) -> Iterator[dict[str, bytes | int]]:
         yield from map(parse_example, unframe_records(read_file(dataset.file(shard["file"]))))
 
 
-def _row(features: dict[str, bytes | int], inputs: PreparedFiles) -> list[Image.Image]:
+def _row(features: dict[str, bytes | int], inputs: PreparedInputs) -> list[Image.Image]:
     background = inputs.background(_bytes(features["background"]).decode())
-    pictures = [Image.fromarray(background.squeeze()), _open(features["image"])]
+    pictures = [background, _open(features["image"])]
     pictures.append(_open(features["mask"]).convert("L"))
     if "depth" in features:
         pictures.append(_near_is_light(np.asarray(_open(features["depth"]), np.float64)))

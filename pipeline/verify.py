@@ -14,10 +14,10 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-import google_crc32c
 import numpy as np
 import yaml
 from apache_beam.io.filesystems import FileSystems
+from PIL import Image
 from tqdm import tqdm
 
 from pipeline.dataset import crc_text, statistics_json
@@ -25,10 +25,9 @@ from pipeline.errors import UserError
 from pipeline.recipe import Recipe
 from transforms.codecs import encode_image
 from transforms.compose import binarise, paste_mask, resize
-from transforms.prepared import Cutout, decode_foreground, open_png
+from transforms.prepared import PreparedInputs, PreparedSource
 from transforms.quiet import quiet_stderr
-from transforms.records import parse_example, unframe_records
-from transforms.segments import read_file
+from transforms.segments import file_checksum, read_file
 from transforms.statistics import Moments, measure, merge
 
 # JPEG codes blocks of at most 16×16 pixels one by one; its decoders smooth chroma over the border.
@@ -114,9 +113,13 @@ def verify(path: str, sample: int | None = None) -> Iterator[Check]:
     yield files
     if any("missing" in problem for problem in files.problems):
         return
-    inputs = PreparedFiles(dataset)
-    yield _check_inputs(dataset, inputs)
-    index = _check_index(dataset, inputs)
+    try:
+        source = PreparedSource.of_dataset(path)
+    except ValueError as error:
+        yield Check("inputs", problems=[f"the prepared inputs are damaged: {error}"])
+        return
+    yield _check_inputs(dataset, source)
+    index = _check_index(dataset, source)
     yield index
     if index.problems:
         return
@@ -134,67 +137,30 @@ def _check_files(dataset: Dataset) -> Check:
     total = 0
     for name, crc, size in expected:
         try:
-            found_crc, found_size = _checksum(dataset.file(name))
+            found_crc, found_size = file_checksum(dataset.file(name))
         except OSError:
             check.problems.append(f"{name} is missing")
             continue
         total += found_size
         if size is not None and found_size != size:
             check.problems.append(f"{name} has {found_size:,} bytes instead of {size:,}")
-        elif found_crc != crc:
-            check.problems.append(f"{name} has CRC-32C {found_crc} instead of {crc}")
+        elif crc_text(found_crc) != crc:
+            check.problems.append(f"{name} has CRC-32C {crc_text(found_crc)} instead of {crc}")
     check.detail = f"{len(expected)} files, {total / 1e6:,.1f} MB, sizes and checksums agree"
     return check
 
 
-def _checksum(path: str) -> tuple[str, int]:
-    crc = size = 0
-    with FileSystems.open(path, compression_type="uncompressed") as file:
-        while block := file.read(_READ_BYTES):
-            crc = google_crc32c.extend(crc, block)
-            size += len(block)
-    return crc_text(crc), size
-
-
-class PreparedFiles:
-    """Backgrounds and foregrounds as stored with the dataset."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        self._backgrounds = _read_prepared(dataset.file("backgrounds.tfrecord"))
-        self._foregrounds = _read_prepared(dataset.file("foregrounds.tfrecord"))
-        self.cutout = functools.lru_cache(1024)(self._cutout)
-
-    @property
-    def backgrounds(self) -> list[str]:
-        return list(self._backgrounds)
-
-    @property
-    def foregrounds(self) -> list[str]:
-        return list(self._foregrounds)
-
-    def background(self, name: str) -> np.ndarray:
-        """uint8 [H, W, C]."""
-        return np.atleast_3d(np.asarray(open_png(self._backgrounds[name]["image"])))
-
-    def _cutout(self, name: str, flip: bool) -> Cutout:
-        cutout = decode_foreground(self._foregrounds[name])
-        return cutout.mirrored() if flip else cutout
-
-
-def _read_prepared(path: str) -> dict[str, dict[str, bytes | int]]:
-    records = map(parse_example, unframe_records(read_file(path)))
-    return {bytes(record["name"]).decode(): record for record in records}
-
-
-def _check_inputs(dataset: Dataset, inputs: PreparedFiles) -> Check:
+def _check_inputs(dataset: Dataset, source: PreparedSource) -> Check:
     """The statistics of the prepared inputs, from their pixels."""
     check = Check("inputs")
+    inputs = PreparedInputs(source)
     threshold = dataset.recipe.masks.binary_threshold
     parts: list[dict[str, Moments]] = []
-    for name in inputs.backgrounds:
-        parts.append({"backgrounds": measure(inputs.background(name)[None])})
-    for name in inputs.foregrounds:
-        cutout = inputs.cutout(name, False)
+    for picture in source.backgrounds:
+        pixels = _pixels(inputs.background(picture.name))
+        parts.append({"backgrounds": measure(pixels[None])})
+    for picture in source.foregrounds:
+        cutout = inputs.foreground(picture.name, False)
         pixels = np.dstack([np.asarray(cutout.colour), np.asarray(cutout.alpha)])
         mask = cutout.mask if threshold is None else binarise(cutout.mask, threshold)
         parts.append(
@@ -204,10 +170,15 @@ def _check_inputs(dataset: Dataset, inputs: PreparedFiles) -> Check:
         if found != dataset.statistics.get(kind):
             check.problems.append(f"statistics.json says otherwise of {kind}")
     check.detail = (
-        f"{len(inputs.backgrounds):,} backgrounds, {len(inputs.foregrounds):,} foregrounds, "
+        f"{len(source.backgrounds):,} backgrounds, {len(source.foregrounds):,} foregrounds, "
         "statistics agree exactly"
     )
     return check
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    """uint8 [H, W, C]."""
+    return np.atleast_3d(np.asarray(image))
 
 
 def _index_rows(dataset: Dataset) -> Iterator[dict[str, str]]:
@@ -215,12 +186,12 @@ def _index_rows(dataset: Dataset) -> Iterator[dict[str, str]]:
         yield from csv.DictReader(io.TextIOWrapper(file, "utf-8", newline=""))
 
 
-def _check_index(dataset: Dataset, inputs: PreparedFiles) -> Check:
+def _check_index(dataset: Dataset, source: PreparedSource) -> Check:
     """Every combination has exactly one row, and rows are as many as records, shard by shard."""
     check = Check("index")
     rules = dataset.recipe.placements
-    backgrounds = {name: number for number, name in enumerate(inputs.backgrounds)}
-    foregrounds = {name: number for number, name in enumerate(inputs.foregrounds)}
+    backgrounds = {picture.name: number for number, picture in enumerate(source.backgrounds)}
+    foregrounds = {picture.name: number for number, picture in enumerate(source.foregrounds)}
     shape = (len(backgrounds), len(foregrounds), len(rules.flips), rules.per_pair)
     seen = np.zeros(shape, np.bool_)
     counts: dict[tuple[str, int], int] = {}
@@ -373,7 +344,7 @@ class _ExampleChecker:
 
     def __init__(self, dataset: Dataset, report: ShardReport) -> None:
         self._recipe = dataset.recipe
-        self._inputs = PreparedFiles(dataset)
+        self._inputs = PreparedInputs(PreparedSource.of_dataset(dataset.path))
         self._report = report
         self._stored_background = functools.lru_cache(1024)(self._encode_background)
 
@@ -397,7 +368,7 @@ class _ExampleChecker:
                 continue
             box = _Box(*(numbers[name][i] for name in ("x", "y", "width", "height")))
             cutout = resize(
-                self._inputs.cutout(texts["foreground"][i], bool(numbers["flip"][i])),
+                self._inputs.foreground(texts["foreground"][i], bool(numbers["flip"][i])),
                 box.width,
                 box.height,
             )
@@ -439,7 +410,7 @@ class _ExampleChecker:
     def _encode_background(self, name: str) -> np.ndarray:
         import tensorflow as tf
 
-        pixels = self._inputs.background(name)
+        pixels = _pixels(self._inputs.background(name))
         if self._recipe.image.format == "png":
             return pixels
         data = encode_image(pixels, self._recipe.image)

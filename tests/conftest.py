@@ -45,6 +45,7 @@ def make_dataset(
     *settings: str,
     depth_model: str | None = None,
     options: tuple[str, ...] = ONE_WORKER,
+    restart: bool = False,
 ) -> Path:
     """Runs the main job on a 48×40 canvas, three places a pair and flip, small shards."""
     recipe = load_recipe(
@@ -59,7 +60,7 @@ def make_dataset(
         ],
     )
     job = Job(folders, recipe, depth_model, skip_bad_inputs=False)
-    generate(job, str(output), pipeline_options(options))
+    generate(job, str(output), pipeline_options(options), restart)
     return output
 
 

@@ -84,15 +84,20 @@ class EncodedChunk:
 class Segment:
     """A chunk's records in a file of their own, which wait to be joined into their shard.
 
-    `index_path` holds the chunk's index rows. `crc32c` is that of the records file.
+    `crc32c` is that of the records file; the description beside it holds all of this and the
+    chunk's index rows.
     """
 
     key: ChunkKey
     path: str
-    index_path: str
     bytes: int
     crc32c: int
     moments: dict[str, Moments]
+
+    @property
+    def description_path(self) -> str:
+        """The JSON file beside the records."""
+        return f"{self.path.removesuffix('.tfrecord')}.json"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.metrics import Metrics
 
-from transforms.chunks import ComposedChunk, EncodedChunk, Placement
+from transforms.chunks import ChunkSpec, ComposedChunk, EncodedChunk, Placement
 from transforms.codecs import ImageCodec, encode_binary_mask, encode_grey, encode_image
 from transforms.depth import DepthStorage
 from transforms.records import frame_record, serialize_example
@@ -49,12 +49,12 @@ def example_features(placement: Placement) -> dict[str, bytes | str | int]:
     }
 
 
-def index_rows(chunk: ComposedChunk) -> str:
+def index_rows(spec: ChunkSpec) -> str:
     """The chunk's rows of index.csv, one an example, in order."""
     stream = io.StringIO()
-    shard = chunk.spec.key.shard
+    shard = spec.key.shard
     writer = csv.DictWriter(stream, INDEX_COLUMNS, lineterminator="\n")
-    for placement in chunk.spec.placements:
+    for placement in spec.placements:
         writer.writerow(example_features(placement) | {"split": shard.split, "shard": shard.shard})
     return stream.getvalue()
 
@@ -86,7 +86,7 @@ class RecordEncoder:
             features = example_features(placement)
             features |= {name: encoded[i] for name, encoded in pictures.items()}
             records.append(frame_record(serialize_example(features)))
-        return EncodedChunk(chunk.spec.key, b"".join(records), index_rows(chunk), moments)
+        return EncodedChunk(chunk.spec.key, b"".join(records), index_rows(chunk.spec), moments)
 
 
 class _EncodeDoFn(beam.DoFn):  # type: ignore[misc]

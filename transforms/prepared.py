@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from apache_beam.io.filesystems import FileSystems
@@ -71,16 +71,19 @@ def background_record(name: str, label: str, image: Image.Image) -> bytes:
     return frame_record(serialize_example(features))
 
 
-def foreground_record(name: str, cutout: Cutout) -> bytes:
-    """A framed record of a prepared foreground: name, image (PNG with alpha), mask (PNG), size."""
+def foreground_record(name: str, cutout: Cutout, width: int, height: int) -> bytes:
+    """A framed record of a prepared foreground: name, image (PNG with alpha), mask (PNG).
+
+    `width` × `height` is the size at which it is drawn at scale 1; the pictures may be larger.
+    """
     image = cutout.colour.copy()
     image.putalpha(cutout.alpha)
     features: dict[str, FeatureValue] = {
         "name": name,
         "image": _png(image),
         "mask": _png(Image.fromarray(cutout.mask)),
-        "width": image.width,
-        "height": image.height,
+        "width": width,
+        "height": height,
     }
     return frame_record(serialize_example(features))
 
@@ -115,6 +118,55 @@ class PreparedSource:
     backgrounds: tuple[PreparedPicture, ...]
     foregrounds_path: str
     foregrounds: tuple[PreparedPicture, ...]
+
+    def moved(self, folder: str) -> PreparedSource:
+        """The same two files in another folder."""
+        backgrounds_path, foregrounds_path = _paths(folder)
+        return replace(self, backgrounds_path=backgrounds_path, foregrounds_path=foregrounds_path)
+
+    @classmethod
+    def of_dataset(cls, folder: str) -> PreparedSource:
+        """The inputs that a dataset holds. Raises OSError or ValueError for damaged files."""
+        backgrounds_path, foregrounds_path = _paths(folder)
+        return cls(
+            backgrounds_path,
+            _read_pictures(backgrounds_path),
+            foregrounds_path,
+            _read_pictures(foregrounds_path),
+        )
+
+
+def _paths(folder: str) -> tuple[str, str]:
+    return (
+        FileSystems.join(folder, "backgrounds.tfrecord"),
+        FileSystems.join(folder, "foregrounds.tfrecord"),
+    )
+
+
+def _read_pictures(path: str) -> tuple[PreparedPicture, ...]:
+    with FileSystems.open(path, compression_type="uncompressed") as file:
+        data = file.read()
+    pictures = []
+    offset = 0
+    for record in unframe_records(data):
+        features = parse_example(record)
+        length = len(frame_record(record))
+        pictures.append(
+            PreparedPicture(
+                name=_text(features["name"]),
+                width=int(features["width"]),
+                height=int(features["height"]),
+                offset=offset,
+                length=length,
+                label=_text(features.get("class", b"")),
+            )
+        )
+        offset += length
+    return tuple(pictures)
+
+
+def _text(value: bytes | int) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 class PreparedInputs:

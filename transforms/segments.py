@@ -1,43 +1,68 @@
-"""Segments: a chunk's records in a file of their own, and how segments become shards."""
+"""Segments: a chunk's records in a file of their own; how they become shards, or are found again.
+
+Everything that an unfinished run has made lies in its work folder, one folder a shard::
+
+    train-00003/0000080-n80-6f3a….tfrecord   a segment's records
+    train-00003/0000080-n80-6f3a….json       what they are; written last, so they are whole
+    train-00003/shard.json, index.csv        of a shard that is joined; its segments are gone
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import operator
+import re
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import apache_beam as beam
 import google_crc32c
+from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
-from transforms.chunks import EncodedChunk, Segment, Shard, ShardKey
-from transforms.statistics import merge
+from transforms.chunks import ChunkKey, EncodedChunk, Segment, Shard, ShardKey
+from transforms.statistics import Moments, merge
+
+_SEGMENT = re.compile(r"(\d{7})-n(\d+)-[0-9a-f]+\.json$")
+_READ_BYTES = 2**20
 
 
-def write_segment(chunk: EncodedChunk, folder: str) -> Segment:
-    """Writes a chunk's records and index rows into `folder`.
+@dataclass(frozen=True)
+class ShardLayout:
+    """Where shards go and how many examples each has. `shard_sizes`: by split, shard by shard."""
 
-    The files' names are unique to this attempt: a retried or duplicated attempt never touches
-    them, and only what the runner commits is joined. The records file is renamed into its name
-    last, so a file that is there is whole.
-    """
-    key = chunk.key
-    stem = f"{key.shard.split}-{key.shard.shard:05d}-{key.start:07d}-n{key.examples}"
-    stem = FileSystems.join(folder, f"{stem}-{uuid.uuid4().hex[:12]}")
-    index_path = f"{stem}.csv"
-    write_file(index_path, [chunk.index_rows.encode()])
-    path = f"{stem}.tfrecord"
-    write_file(f"{path}.part", [chunk.records])
-    FileSystems.rename([f"{path}.part"], [path])
-    return Segment(
-        key=key,
-        path=path,
-        index_path=index_path,
-        bytes=len(chunk.records),
-        crc32c=google_crc32c.value(chunk.records),
-        moments=chunk.moments,
-    )
+    output: str
+    work_folder: str
+    shard_sizes: dict[str, tuple[int, ...]]
+
+    def path(self, key: ShardKey) -> str:
+        """The finished shard."""
+        count = len(self.shard_sizes[key.split])
+        name = f"depthmask-{key.split}.tfrecord-{key.shard:05d}-of-{count:05d}"
+        return _join(self.output, name)
+
+    def folder(self, key: ShardKey) -> str:
+        """The shard's own folder in the work folder."""
+        return _join(self.work_folder, f"{key.split}-{key.shard:05d}")
+
+    def description_path(self, key: ShardKey) -> str:
+        return _join(self.folder(key), "shard.json")
+
+    def index_path(self, key: ShardKey) -> str:
+        return _join(self.folder(key), "index.csv")
+
+    def examples(self, key: ShardKey) -> int:
+        return self.shard_sizes[key.split][key.shard]
+
+
+def _join(folder: str, name: str) -> str:
+    return str(FileSystems.join(folder, name))
+
+
+# Files
 
 
 def write_file(path: str, parts: Iterable[bytes]) -> int:
@@ -52,83 +77,287 @@ def write_file(path: str, parts: Iterable[bytes]) -> int:
     return crc
 
 
+def replace_file(path: str, part_path: str, parts: Iterable[bytes]) -> int:
+    """As `write_file`, but under another name first: at `path` the file is whole or not there."""
+    crc = write_file(part_path, parts)
+    FileSystems.rename([part_path], [path])
+    return crc
+
+
 def read_file(path: str) -> bytes:
     """All bytes of a file, on any file system that Beam knows."""
     with FileSystems.open(path, compression_type="uncompressed") as file:
         return bytes(file.read())
 
 
+def file_checksum(path: str) -> tuple[int, int]:
+    """CRC-32C and size of a file, read block by block. Raises OSError where there is none."""
+    crc = size = 0
+    with FileSystems.open(path, compression_type="uncompressed") as file:
+        while block := file.read(_READ_BYTES):
+            crc = google_crc32c.extend(crc, block)
+            size += len(block)
+    return crc, size
+
+
+def list_folder(folder: str) -> list[str]:
+    """Paths of the files in a folder; none where there is no such folder."""
+    (match,) = FileSystems.match([_join(folder, "*")])
+    return sorted(metadata.path for metadata in match.metadata_list)
+
+
+def delete_files(paths: list[str]) -> None:
+    """Deletes what is still there of these files."""
+    # Another attempt at the same work may have been quicker.
+    with contextlib.suppress(BeamIOError):
+        FileSystems.delete(paths)
+
+
+def write_description(path: str, part_path: str, description: dict[str, Any]) -> None:
+    """Writes JSON after its own CRC-32C. At `path` it is whole or not there."""
+    text = json.dumps(description).encode()
+    checksum = f"{google_crc32c.value(text):08x}\n".encode()
+    replace_file(path, part_path, [checksum, text])
+
+
+def read_description(path: str) -> dict[str, Any]:
+    """What `write_description` wrote. Raises OSError, or ValueError where it is damaged."""
+    checksum, _, text = read_file(path).partition(b"\n")
+    if checksum != f"{google_crc32c.value(text):08x}".encode():
+        raise ValueError(f"{path} is damaged")
+    description: dict[str, Any] = json.loads(text)
+    return description
+
+
+# Segments
+
+
+def write_segment(chunk: EncodedChunk, folder: str) -> Segment:
+    """Writes a chunk's records into `folder`, and beside them what they are.
+
+    The files' names are unique to this attempt: a retried or duplicated attempt never touches
+    them, and only what the runner commits is joined. The description is renamed into its name
+    last, so where it is there, the records are whole.
+    """
+    key = chunk.key
+    stem = _join(folder, f"{key.start:07d}-n{key.examples}-{uuid.uuid4().hex[:12]}")
+    segment = Segment(
+        key=key,
+        path=f"{stem}.tfrecord",
+        bytes=len(chunk.records),
+        crc32c=write_file(f"{stem}.tfrecord", [chunk.records]),
+        moments=chunk.moments,
+    )
+    description = {
+        "bytes": segment.bytes,
+        "crc32c": segment.crc32c,
+        "moments": _moments_json(segment.moments),
+        "index_rows": chunk.index_rows,
+    }
+    write_description(segment.description_path, f"{stem}.part", description)
+    return segment
+
+
+def find_segment(key: ChunkKey, description_path: str) -> Segment | None:
+    """The segment that an earlier run left, or None where it is not just what was written."""
+    try:
+        description = read_description(description_path)
+        segment = Segment(
+            key=key,
+            path=f"{description_path.removesuffix('.json')}.tfrecord",
+            bytes=description["bytes"],
+            crc32c=description["crc32c"],
+            moments=_moments(description["moments"]),
+        )
+        intact = file_checksum(segment.path) == (segment.crc32c, segment.bytes)
+    except (OSError, ValueError):
+        return None
+    return segment if intact else None
+
+
+def _moments_json(moments: dict[str, Moments]) -> dict[str, Any]:
+    return {kind: figures.to_json() for kind, figures in sorted(moments.items())}
+
+
+def _moments(data: dict[str, Any]) -> dict[str, Moments]:
+    return {kind: Moments.from_json(figures) for kind, figures in data.items()}
+
+
+# Shards
+
+
 def assemble_shard(key: ShardKey, segments: Iterable[Segment], layout: ShardLayout) -> Shard:
     """Joins a shard's segments by copying their bytes, and renames the whole into place.
 
-    Raises RuntimeError where the segments are not exactly the shard's examples, or a segment's
-    bytes are not those that were written.
+    A shard that an earlier attempt finished is left as it is. Segments are deleted once the shard
+    stands. Raises RuntimeError where the segments are not exactly the shard's examples, or a
+    segment's bytes are not those that were written.
     """
-    ordered = sorted(segments, key=operator.attrgetter("key"))
+    if finished := find_shard(key, layout):
+        return finished
+    # Of a chunk that was made twice, either will do: both have the same bytes.
+    ordered = sorted(
+        {segment.key: segment for segment in segments}.values(), key=operator.attrgetter("key")
+    )
     position = 0
     for segment in ordered:
         if segment.key.start != position:
-            raise RuntimeError(f"{key}: example {position} is missing or there twice")
+            raise RuntimeError(f"{key}: example {position} is missing")
         position += segment.key.examples
     if position != layout.examples(key):
         raise RuntimeError(f"{key}: {position} examples instead of {layout.examples(key)}")
-
-    def checked(segment: Segment) -> bytes:
-        data = read_file(segment.path)
-        if google_crc32c.value(data) != segment.crc32c:
-            raise RuntimeError(f"{segment.path}: not the bytes that were written to it")
-        return data
-
-    path = layout.path(key)
-    attempt = uuid.uuid4().hex[:12]
-    part = FileSystems.join(layout.work_folder, f"{key.split}-{key.shard:05d}-{attempt}")
-    write_file(f"{part}.csv", (read_file(segment.index_path) for segment in ordered))
-    crc = write_file(f"{part}.tfrecord.part", (checked(segment) for segment in ordered))
-    FileSystems.rename([f"{part}.tfrecord.part"], [path])
-    return Shard(
+    attempt = _join(layout.folder(key), uuid.uuid4().hex[:12])
+    part = f"{attempt}.tfrecord.part"
+    shard = Shard(
         key=key,
-        path=path,
-        index_path=f"{part}.csv",
+        path=layout.path(key),
+        index_path=layout.index_path(key),
         examples=position,
         bytes=sum(segment.bytes for segment in ordered),
-        crc32c=crc,
+        crc32c=write_file(part, map(_checked_records, ordered)),
         moments=merge(segment.moments for segment in ordered),
     )
+    describe_shard(shard, map(_index_rows, ordered), layout)
+    FileSystems.rename([part], [shard.path])
+    delete_files([path for s in ordered for path in (s.path, s.description_path)])
+    return shard
+
+
+def _checked_records(segment: Segment) -> bytes:
+    data = read_file(segment.path)
+    if google_crc32c.value(data) != segment.crc32c:
+        raise RuntimeError(f"{segment.path}: not the bytes that were written to it")
+    return data
+
+
+def _index_rows(segment: Segment) -> bytes:
+    rows: str = read_description(segment.description_path)["index_rows"]
+    return rows.encode()
+
+
+def describe_shard(shard: Shard, index_rows: Iterable[bytes], layout: ShardLayout) -> None:
+    """Writes what `find_shard` recognises a finished shard by, and its part of the index."""
+    attempt = _join(layout.folder(shard.key), uuid.uuid4().hex[:12])
+    description = {
+        "bytes": shard.bytes,
+        "crc32c": shard.crc32c,
+        "index_crc32c": replace_file(shard.index_path, f"{attempt}.csv.part", index_rows),
+        "moments": _moments_json(shard.moments),
+    }
+    write_description(layout.description_path(shard.key), f"{attempt}.json.part", description)
+
+
+def find_shard(key: ShardKey, layout: ShardLayout) -> Shard | None:
+    """The finished shard, or None where it is not there or not the bytes that were written."""
+    try:
+        description = read_description(layout.description_path(key))
+        shard = Shard(
+            key=key,
+            path=layout.path(key),
+            index_path=layout.index_path(key),
+            examples=layout.examples(key),
+            bytes=description["bytes"],
+            crc32c=description["crc32c"],
+            moments=_moments(description["moments"]),
+        )
+        intact = (
+            file_checksum(shard.path) == (shard.crc32c, shard.bytes)
+            and file_checksum(shard.index_path)[0] == description["index_crc32c"]
+        )
+    except (OSError, ValueError):
+        return None
+    return shard if intact else None
+
+
+# Transforms
 
 
 @dataclass(frozen=True)
-class ShardLayout:
-    """Where shards go and how many examples each has. `shard_sizes`: by split, shard by shard."""
+class ChunkTask:
+    """A chunk of an unfinished shard, and descriptions of segments that may hold it already."""
 
-    output: str
-    work_folder: str
-    shard_sizes: dict[str, tuple[int, ...]]
+    key: ChunkKey
+    found: tuple[str, ...]
 
-    def path(self, key: ShardKey) -> str:
-        count = len(self.shard_sizes[key.split])
-        name = f"depthmask-{key.split}.tfrecord-{key.shard:05d}-of-{count:05d}"
-        return str(FileSystems.join(self.output, name))
 
-    def examples(self, key: ShardKey) -> int:
-        return self.shard_sizes[key.split][key.shard]
+FINISHED = "finished"
+SEGMENTS = "segments"
+CHUNKS = "chunks"
+
+
+@dataclass
+class TakeStock(beam.PTransform):  # type: ignore[misc]
+    """From shard keys to what is there of them already and what is to be made.
+
+    Gives a dict of three collections: finished `Shard`s, intact `Segment`s of unfinished shards,
+    and the `ChunkKey`s of what is missing. Only keys and file names cross the shuffle.
+    """
+
+    layout: ShardLayout
+    chunk_keys: Callable[[ShardKey], Iterable[ChunkKey]]
+
+    def expand(self, keys: beam.PCollection) -> dict[str, beam.PCollection]:
+        shards = keys | "LookForShards" >> beam.ParDo(
+            _LookForShardDoFn(self.layout, self.chunk_keys)
+        ).with_outputs(FINISHED, main=CHUNKS)
+        tasks = (
+            shards[CHUNKS]
+            | "Spread" >> beam.Reshuffle()
+            | "LookForSegments"
+            >> beam.ParDo(_LookForSegmentDoFn()).with_outputs(SEGMENTS, main=CHUNKS)
+        )
+        return {
+            FINISHED: shards[FINISHED],
+            SEGMENTS: tasks[SEGMENTS],
+            CHUNKS: tasks[CHUNKS],
+        }
+
+
+class _LookForShardDoFn(beam.DoFn):  # type: ignore[misc]
+    def __init__(
+        self, layout: ShardLayout, chunk_keys: Callable[[ShardKey], Iterable[ChunkKey]]
+    ) -> None:
+        self._layout = layout
+        self._chunk_keys = chunk_keys
+
+    def process(self, key: ShardKey) -> Iterator[Any]:
+        if finished := find_shard(key, self._layout):
+            yield beam.pvalue.TaggedOutput(FINISHED, finished)
+            return
+        paths = list_folder(self._layout.folder(key))
+        found: dict[tuple[int, int], list[str]] = {}
+        for path in paths:
+            if name := _SEGMENT.search(path):
+                found.setdefault((int(name[1]), int(name[2])), []).append(path)
+        for chunk in self._chunk_keys(key):
+            yield ChunkTask(chunk, tuple(found.get((chunk.start, chunk.examples), ())))
+
+
+class _LookForSegmentDoFn(beam.DoFn):  # type: ignore[misc]
+    def process(self, task: ChunkTask) -> Iterator[Any]:
+        for path in task.found:
+            if segment := find_segment(task.key, path):
+                yield beam.pvalue.TaggedOutput(SEGMENTS, segment)
+                return
+        yield task.key
 
 
 class _WriteSegmentDoFn(beam.DoFn):  # type: ignore[misc]
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
+    def __init__(self, layout: ShardLayout) -> None:
+        self._layout = layout
 
     def process(self, chunk: EncodedChunk) -> Iterator[Segment]:
-        yield write_segment(chunk, self._folder)
+        yield write_segment(chunk, self._layout.folder(chunk.key.shard))
 
 
 @dataclass
 class WriteSegments(beam.PTransform):  # type: ignore[misc]
     """From encoded chunks to segments on disk; only their metadata travels on."""
 
-    folder: str
+    layout: ShardLayout
 
     def expand(self, chunks: beam.PCollection) -> beam.PCollection:
-        return chunks | "WriteFiles" >> beam.ParDo(_WriteSegmentDoFn(self.folder))
+        return chunks | "WriteFiles" >> beam.ParDo(_WriteSegmentDoFn(self.layout))
 
 
 @dataclass

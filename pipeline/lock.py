@@ -1,0 +1,130 @@
+"""One run at a time on an output folder, on any file system."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from apache_beam.io.filesystems import FileSystems
+
+from pipeline.errors import UserError
+from pipeline.workspace import LOCK
+from transforms.segments import delete_files, read_file, replace_file
+
+BEAT_SECONDS = 5.0
+# A run whose lock has not changed for so long is dead.
+DEAD_SECONDS = 20.0
+# Long enough that of two runs that start together each sees the other's lock.
+_SETTLE_SECONDS = 0.5
+_POLL_SECONDS = 1.0
+
+
+class OutputLock:
+    """Holds ``lock.json`` in a work folder while its block runs, and renews it.
+
+    The lock of a dead run is recognised: at once where its process is gone from this machine, else
+    because its beat stands still. No clocks are compared. Raises UserError on entry where another
+    run is at work in the folder.
+    """
+
+    def __init__(self, work_folder: str) -> None:
+        self._path = str(FileSystems.join(work_folder, LOCK))
+        self._identity = {
+            "token": uuid.uuid4().hex,
+            "host": socket.gethostname(),
+            "boot": _boot_id(),
+            "pid": os.getpid(),
+        }
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._keep_beating, daemon=True)
+
+    def __enter__(self) -> OutputLock:
+        found = self._read()
+        if found is not None and self._is_alive(found):
+            raise self._refusal(found)
+        self._write(0)
+        time.sleep(_SETTLE_SECONDS)
+        found = self._read()
+        if found is None or found.get("token") != self._identity["token"]:
+            raise self._refusal(found or {})
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stopped.set()
+        self._thread.join()
+        delete_files([self._path])
+
+    def _refusal(self, found: dict[str, Any]) -> UserError:
+        return UserError(
+            f"{self._path}: another run (process {found.get('pid', '?')} on "
+            f"{found.get('host', '?')}) is at work in this folder. Wait for it, or end it first."
+        )
+
+    def _is_alive(self, found: dict[str, Any]) -> bool:
+        mine = self._identity
+        if (found.get("host"), found.get("boot")) == (mine["host"], mine["boot"]) and not _exists(
+            found.get("pid")
+        ):
+            return False
+        print(f"waiting to see whether an earlier run is still alive ({self._path})", flush=True)
+        deadline = time.monotonic() + DEAD_SECONDS
+        while time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+            now = self._read()
+            if now is None:
+                return False
+            if now != found:
+                return True
+        return False
+
+    def _read(self) -> dict[str, Any] | None:
+        try:
+            found = json.loads(read_file(self._path))
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    def _write(self, beat: int) -> None:
+        data = json.dumps({**self._identity, "beat": beat}).encode()
+        replace_file(self._path, f"{self._path}.{self._identity['token']}", [data])
+
+    def _keep_beating(self) -> None:
+        beat = 0
+        while not self._stopped.wait(BEAT_SECONDS):
+            beat += 1
+            try:
+                self._write(beat)
+            except OSError:  # the run itself will meet the same trouble, and say so
+                continue
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _exists(pid: Any) -> bool:
+    if not isinstance(pid, int):
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -1,0 +1,152 @@
+"""Repairing a dataset: just the shards that are missing or damaged are made again."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipeline.dataset import DatasetDescription, DepthInfo, crc_text
+from pipeline.errors import RunError, UserError
+from pipeline.generate import at_work, run_job
+from pipeline.job import DepthStage
+from pipeline.plan import Plan
+from pipeline.recipe import Recipe
+from pipeline.workspace import MANIFEST, PREPARED, Workspace
+from transforms.chunks import Shard, ShardKey
+from transforms.encode import index_rows
+from transforms.prepared import PreparedSource
+from transforms.segments import (
+    ShardLayout,
+    describe_shard,
+    file_checksum,
+)
+from transforms.statistics import Moments
+
+
+def repair(output: str, depth_model: str | None, options: PipelineOptions) -> int:
+    """Makes a finished dataset whole again; gives the number of shards that were made.
+
+    A repair is a run that is taken up again: good shards are written down as finished, the
+    manifest is taken away, and the rest is made as ever, from the inputs that the dataset holds.
+    Interrupted, it is an unfinished run like any other. Raises UserError where the dataset holds
+    too little to be repaired from, RunError where what was made is not what the manifest promises.
+    """
+    workspace = Workspace(output)
+    if not FileSystems.exists(workspace.path(MANIFEST)):
+        raise UserError(
+            f"{output} has no manifest, so it is no finished dataset. Run generate again to "
+            "finish it."
+        )
+    with at_work(workspace):
+        manifest = workspace.read_manifest()
+        source = _open_inputs(workspace, manifest)
+        recipe = Recipe.model_validate(manifest["run"]["recipe"])
+        plan = Plan(recipe, source.backgrounds, source.foregrounds)
+        depth = _depth_stage(manifest, recipe, depth_model)
+        description = _description(workspace, manifest, recipe)
+        layout = ShardLayout(output, workspace.work_folder, plan.shard_sizes)
+        damaged = 0
+        for key, entry in zip(plan.shard_keys(), manifest["shards"], strict=True):
+            if _is_intact(layout.path(key), entry):
+                _write_down(key, entry, plan, layout)
+            else:
+                damaged += 1
+                print(f"making {entry['file']} again", file=sys.stderr)
+        workspace.write_run(description.run)
+        FileSystems.delete([workspace.path(MANIFEST)])
+        run_job(plan, source, depth, description, options)
+        changed = _changed(manifest, workspace.read_manifest())
+    if changed:
+        raise RunError(
+            f"these came out otherwise than before: {', '.join(changed)}. Other versions of "
+            "depthmask's packages may be installed than those that the manifest names."
+        )
+    return damaged
+
+
+def _open_inputs(workspace: Workspace, manifest: dict[str, Any]) -> PreparedSource:
+    for name in PREPARED:
+        path = workspace.path(name)
+        if not _is_intact(path, manifest["files"][name]):
+            raise UserError(
+                f"{path} is missing or damaged, and shards are made from it. Run generate again "
+                "with the original pictures and --restart."
+            )
+    return PreparedSource.of_dataset(workspace.output)
+
+
+def _is_intact(path: str, entry: dict[str, Any]) -> bool:
+    """Whether a file is there with the checksum that the manifest has of it."""
+    try:
+        return crc_text(file_checksum(path)[0]) == str(entry["crc32c"])
+    except OSError:
+        return False
+
+
+def _depth_stage(
+    manifest: dict[str, Any], recipe: Recipe, depth_model: str | None
+) -> DepthStage | None:
+    made_with = manifest["run"]["depth_model"]
+    if made_with is None:
+        return None
+    if depth_model is None:
+        raise UserError(
+            f"the dataset has depth: name its model ({made_with['name']}) too, by --depth-model."
+        )
+    try:
+        crc = crc_text(file_checksum(depth_model)[0])
+    except OSError as error:
+        raise UserError(f"{depth_model}: no such depth model. Check --depth-model.") from error
+    if crc != made_with["crc32c"]:
+        raise UserError(
+            f"{depth_model} is not the model that made this dataset's depth (CRC-32C {crc} instead "
+            f"of {made_with['crc32c']}, {made_with['name']})."
+        )
+    return DepthStage(depth_model, recipe.depth.batch_size)
+
+
+def _description(
+    workspace: Workspace, manifest: dict[str, Any], recipe: Recipe
+) -> DatasetDescription:
+    depth, model = manifest["depth"], manifest["run"]["depth_model"]
+    return DatasetDescription(
+        output=workspace.output,
+        recipe=recipe,
+        input_moments={
+            kind: Moments.from_json(figures) for kind, figures in manifest["input_moments"].items()
+        },
+        input_checksums=manifest["run"]["inputs"],
+        findings=tuple(manifest["findings"]),
+        versions=manifest["run"]["made_with"],
+        backgrounds=manifest["backgrounds"],
+        foregrounds=manifest["foregrounds"],
+        depth=depth and DepthInfo(depth["width"], depth["height"], model["name"], model["crc32c"]),
+    )
+
+
+def _write_down(key: ShardKey, entry: dict[str, Any], plan: Plan, layout: ShardLayout) -> None:
+    """Leaves of a good shard what a run that has just finished it would leave."""
+    shard = Shard(
+        key=key,
+        path=layout.path(key),
+        index_path=layout.index_path(key),
+        examples=entry["examples"],
+        bytes=entry["bytes"],
+        crc32c=int(entry["crc32c"], 16),
+        moments={kind: Moments.from_json(m) for kind, m in entry["moments"].items()},
+    )
+    rows = (index_rows(plan.chunk(chunk)).encode() for chunk in plan.chunk_keys(key))
+    describe_shard(shard, rows, layout)
+
+
+def _changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Names of the files whose checksums are not what they were."""
+    old, new = (
+        {shard["file"]: shard["crc32c"] for shard in manifest["shards"]}
+        | {name: entry["crc32c"] for name, entry in manifest["files"].items()}
+        for manifest in (before, after)
+    )
+    return [name for name in old if old[name] != new.get(name)]

@@ -1,0 +1,154 @@
+"""The output folder of a run: fresh, unfinished or finished, and whose."""
+
+from __future__ import annotations
+
+import enum
+import json
+import os
+import posixpath
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from apache_beam.io.filesystems import FileSystems
+
+from pipeline.errors import UserError
+from transforms.segments import delete_files, list_folder, read_file, replace_file
+
+WORK_FOLDER = "_unfinished"
+MANIFEST = "manifest.json"
+INPUTS = "inputs"
+LOCK = "lock.json"
+PREPARED = ("backgrounds.tfrecord", "foregrounds.tfrecord")
+# All that a run puts into its output folder, the work folder aside.
+_OURS = re.compile(
+    r"depthmask-\w+\.tfrecord-\d{5,}-of-\d{5,}|(backgrounds|foregrounds)\.tfrecord|index\.csv|"
+    r"(dataset_info|features|statistics|manifest)\.json|README\.md|recipe\.yaml|errors\.jsonl"
+)
+
+
+class State(enum.Enum):
+    """What an output folder holds."""
+
+    FRESH = "nothing"
+    UNFINISHED = "an unfinished run"
+    FINISHED = "a finished dataset"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """An output folder. Any path that Beam's file systems know."""
+
+    output: str
+
+    def path(self, name: str) -> str:
+        return str(FileSystems.join(self.output, name))
+
+    @property
+    def work_folder(self) -> str:
+        return self.path(WORK_FOLDER)
+
+    def work_path(self, name: str) -> str:
+        return str(FileSystems.join(self.work_folder, name))
+
+    def state(self) -> State:
+        """Looks what is there. Raises UserError for a folder of something else."""
+        names = self._names()
+        if MANIFEST in names:
+            return State.FINISHED
+        if not names or WORK_FOLDER in names:
+            return State.UNFINISHED if self._run_file_exists() else State.FRESH
+        shown = ", ".join(sorted(names)[:3]) + (", …" if len(names) > 3 else "")
+        raise UserError(
+            f"{self.output} is not empty (it holds {shown}). Give a new folder as --output, or "
+            "empty this one first."
+        )
+
+    def _names(self) -> set[str]:
+        """Names of the files and folders in the output folder."""
+        if os.path.isfile(self.output):
+            raise UserError(f"{self.output} is a file. Give a new folder as --output.")
+        try:
+            if "://" not in self.output:
+                return set(os.listdir(self.output)) if os.path.isdir(self.output) else set()
+            # Object stores know no folders, only longer names.
+            (match,) = FileSystems.match([self.path("**")])
+        except OSError as error:
+            raise UserError(f"{self.output}: cannot be read: {error}") from error
+        root = len(self.path(""))
+        return {found.path[root:].lstrip("/").split("/")[0] for found in match.metadata_list}
+
+    def _run_file_exists(self) -> bool:
+        return bool(FileSystems.exists(self.work_path("run.json")))
+
+    def read_run(self) -> dict[str, Any]:
+        """What the unfinished run in this folder is of, as `write_run` stored it."""
+        try:
+            run: dict[str, Any] = json.loads(read_file(self.work_path("run.json")))
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{self.output}: the unfinished run's run.json is damaged. Begin anew by --restart."
+            ) from error
+        return run
+
+    def write_run(self, run: dict[str, Any]) -> None:
+        data = json.dumps(run, indent=2, ensure_ascii=False).encode()
+        replace_file(self.work_path("run.json"), self.work_path("run.json.part"), [data])
+
+    def read_manifest(self) -> dict[str, Any]:
+        """The manifest of the finished dataset in this folder."""
+        try:
+            manifest: dict[str, Any] = json.loads(read_file(self.path(MANIFEST)))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.path(MANIFEST)} is damaged: {error}") from error
+        return manifest
+
+    def clear(self) -> None:
+        """Deletes everything that a run has put into the folder, and nothing else.
+
+        The manifest goes first: what is left, should this be interrupted, is no dataset. The lock
+        stays; whoever holds it is calling.
+        """
+        ours = [path for path in list_folder(self.output) if _OURS.fullmatch(_name(path))]
+        ours.sort(key=lambda path: _name(path) != MANIFEST)
+        (match,) = FileSystems.match([self.work_path("**")])
+        ours += [
+            found.path for found in match.metadata_list if not _name(found.path).startswith(LOCK)
+        ]
+        for path in ours:
+            FileSystems.delete([path])
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each file in the output folder, by name."""
+        (match,) = FileSystems.match([self.path("*")])
+        return {_name(found.path): found.size_in_bytes for found in match.metadata_list}
+
+    def tidy(self) -> None:
+        """Deletes what no later run needs.
+
+        That is the work folder where nothing was begun or nothing is left to do, and else the
+        inputs that were prepared for a comparison alone. An output folder left empty goes too.
+        """
+        if self._run_file_exists() and not FileSystems.exists(self.path(MANIFEST)):
+            delete_files([self.work_path(INPUTS)])
+            return
+        delete_files([self.work_folder])
+        if os.path.isdir(self.output) and not os.listdir(self.output):
+            os.rmdir(self.output)
+
+
+def _name(path: str) -> str:
+    return posixpath.basename(path.replace(os.sep, "/"))
+
+
+def differences(before: Any, now: Any, key: str = "") -> list[str]:
+    """Where two nested dicts differ, as ``key.path: before → now`` lines."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return [
+            line
+            for name in sorted(before.keys() | now.keys())
+            for line in differences(
+                before.get(name), now.get(name), f"{key}.{name}" if key else name
+            )
+        ]
+    return [] if before == now else [f"{key}: {before} → {now}"]

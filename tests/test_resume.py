@@ -1,0 +1,220 @@
+"""What is finished is never made again, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline import graph
+from pipeline.errors import RunError, UserError
+from pipeline.inputs import InputFolders
+from pipeline.lock import OutputLock
+from pipeline.repair import repair
+from pipeline.runner import pipeline_options
+from pipeline.workspace import Workspace
+from tests.conftest import ONE_WORKER, draw_inputs, file_bytes, make_dataset
+from transforms import encode, segments
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Examples that were really made, chunk by chunk, from here on."""
+    made: list[int] = []
+    original = encode.RecordEncoder.encode
+
+    def counting(self, chunk):
+        made.append(chunk.spec.key.examples)
+        return original(self, chunk)
+
+    monkeypatch.setattr(encode.RecordEncoder, "encode", counting)
+    return made
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, folders: InputFolders, output: Path, after: int):
+    """A run that fails at its writing of the segment after so many."""
+    written = []
+    original = segments.write_segment
+
+    def failing(chunk, folder):
+        if len(written) == after:
+            raise OSError(28, "No space left on device")
+        written.append(chunk.key)
+        return original(chunk, folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(segments, "write_segment", failing)
+        with pytest.raises(RunError, match="No space left on device") as caught:
+            make_dataset(folders, output)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_interrupted_run_goes_on_to_the_same_bytes(
+    monkeypatch, folders: InputFolders, dataset: Path, tmp_path: Path, encoded: list[int]
+):
+    output = tmp_path / "made"
+    interrupt(monkeypatch, folders, output, after=7)
+    assert not (output / "manifest.json").exists()
+    encoded.clear()
+    make_dataset(folders, output)
+    assert file_bytes(output) == file_bytes(dataset)
+    # Chunks of 7 in shards of 17, 16, 16, 16 and 7 are 13 in all.
+    assert len(encoded) == 13 - 7
+
+
+def test_a_finished_shard_is_not_made_again(
+    monkeypatch, folders: InputFolders, dataset: Path, tmp_path: Path, encoded: list[int]
+):
+    output = tmp_path / "made"
+
+    def failing(*_, **__):
+        raise RuntimeError("the manifest cannot be written")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(graph, "finish_dataset", failing)
+        with pytest.raises(RunError, match="the manifest cannot be written"):
+            make_dataset(folders, output)
+    assert len(list(output.glob("depthmask-*"))) == 5
+    before = {path: path.stat().st_mtime_ns for path in output.glob("depthmask-*")}
+    encoded.clear()
+    make_dataset(folders, output)
+    assert encoded == []
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert file_bytes(output) == file_bytes(dataset)
+
+
+@pytest.mark.parametrize("suffix", ["tfrecord", "json"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "delete"])
+def test_a_damaged_segment_is_made_again(
+    monkeypatch, folders: InputFolders, dataset: Path, tmp_path: Path, suffix: str, damage: str
+):
+    output = tmp_path / "made"
+    interrupt(monkeypatch, folders, output, after=7)
+    victim = sorted((output / "_unfinished").rglob(f"*-n7-*.{suffix}"))[2]
+    data = bytearray(victim.read_bytes())
+    if damage == "delete":
+        victim.unlink()
+    else:
+        data[len(data) // 3] ^= 4
+        changed = {"flip": data, "truncate": data[: len(data) // 2], "empty": b""}[damage]
+        victim.write_bytes(changed)
+    make_dataset(folders, output)
+    assert file_bytes(output) == file_bytes(dataset)
+
+
+def test_a_finished_dataset_is_left_as_it_is(
+    folders: InputFolders, dataset: Path, tmp_path: Path, capsys, encoded: list[int]
+):
+    output = Path(shutil.copytree(dataset, tmp_path / "copy"))
+    make_dataset(folders, output)
+    assert "nothing is left to do" in capsys.readouterr().err
+    assert encoded == [] and file_bytes(output) == file_bytes(dataset)
+
+
+def test_another_job_is_refused_and_harms_nothing(
+    monkeypatch, folders: InputFolders, dataset: Path, tmp_path: Path
+):
+    output = tmp_path / "made"
+    interrupt(monkeypatch, folders, output, after=3)
+    before = file_bytes(output)
+    with pytest.raises(UserError, match=r"recipe.image.quality: 90 → 80"):
+        make_dataset(folders, output, "image.quality=80")
+    other = draw_inputs(tmp_path / "others", backgrounds=5)
+    with pytest.raises(UserError, match=r"inputs.backgrounds.tfrecord"):
+        make_dataset(other, output)
+    assert file_bytes(output) == before
+    finished = Path(shutil.copytree(dataset, tmp_path / "finished"))
+    with pytest.raises(UserError, match="a finished dataset of another job"):
+        make_dataset(folders, finished, "seed=3")
+    assert file_bytes(finished) == file_bytes(dataset)
+
+
+def test_restart_begins_anew_but_deletes_nothing_of_others(
+    folders: InputFolders, dataset: Path, tmp_path: Path
+):
+    output = Path(shutil.copytree(dataset, tmp_path / "copy"))
+    (output / "notes.txt").write_text("mine")
+    make_dataset(folders, output, "seed=3", restart=True)
+    expected = file_bytes(make_dataset(folders, tmp_path / "fresh", "seed=3"))
+    assert file_bytes(output) == expected | {"notes.txt": b"mine"}
+
+
+def test_a_folder_of_something_else_is_never_touched(folders: InputFolders, tmp_path: Path):
+    output = tmp_path / "thesis"
+    output.mkdir()
+    (output / "chapter.tex").write_text("mine")
+    for restart in (False, True):
+        with pytest.raises(UserError, match=r"is not empty \(it holds chapter.tex\)"):
+            make_dataset(folders, output, restart=restart)
+    assert file_bytes(output) == {"chapter.tex": b"mine"}
+
+
+def test_two_runs_on_one_folder_are_refused(folders: InputFolders, tmp_path: Path, monkeypatch):
+    from pipeline import lock
+
+    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.2)
+    output = tmp_path / "made"
+    with OutputLock(Workspace(str(output)).work_folder):
+        before = set(file_bytes(output))
+        with pytest.raises(UserError, match=r"another run .* is at work in this folder"):
+            make_dataset(folders, output)
+        assert set(file_bytes(output)) == before
+    make_dataset(folders, output)
+
+
+@pytest.mark.parametrize("host", ["this one", "another"])
+def test_the_lock_of_a_dead_run_is_recognised(
+    folders: InputFolders, tmp_path: Path, monkeypatch, host: str
+):
+    from pipeline import lock
+
+    monkeypatch.setattr(lock, "DEAD_SECONDS", 2)
+    output = tmp_path / "made"
+    held = OutputLock(Workspace(str(output)).work_folder)
+    left = held._identity | {"beat": 5, "pid": 2**22 + 1}  # no process has that number
+    if host == "another":
+        left["host"] = "elsewhere"
+    path = output / "_unfinished" / "lock.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(left))
+    make_dataset(folders, output)
+    assert not (output / "_unfinished").exists()
+
+
+def test_repair_makes_just_the_damaged_shards_again(
+    dataset: Path, tmp_path: Path, encoded: list[int]
+):
+    copy = Path(shutil.copytree(dataset, tmp_path / "copy"))
+    missing, damaged = sorted(copy.glob("depthmask-train*"))[1:3]
+    missing.unlink()
+    data = bytearray(damaged.read_bytes())
+    data[1000] ^= 1
+    damaged.write_bytes(data)
+    (copy / "index.csv").write_text("lost")
+    (copy / "statistics.json").unlink()
+    assert repair(str(copy), None, pipeline_options(ONE_WORKER)) == 2
+    assert sum(encoded) == 32
+    assert file_bytes(copy) == file_bytes(dataset)
+
+
+def test_what_cannot_be_repaired_is_said(dataset: Path, tmp_path: Path):
+    copy = Path(shutil.copytree(dataset, tmp_path / "copy"))
+    (copy / "foregrounds.tfrecord").write_bytes(b"lost")
+    before = file_bytes(copy)
+    with pytest.raises(UserError, match=r"foregrounds.tfrecord is missing or damaged"):
+        repair(str(copy), None, pipeline_options(ONE_WORKER))
+    assert file_bytes(copy) == before
+    with pytest.raises(UserError, match="no finished dataset"):
+        repair(str(tmp_path), None, pipeline_options(ONE_WORKER))
+
+
+def test_a_chunk_that_is_made_twice_is_there_once(
+    folders: InputFolders, dataset: Path, tmp_path: Path
+):
+    """Beam may run any bundle again: --direct_runner_bundle_repeat does."""
+    options = (*ONE_WORKER, "--direct_runner_bundle_repeat=2")
+    assert file_bytes(make_dataset(folders, tmp_path / "made", options=options)) == file_bytes(
+        dataset
+    )
