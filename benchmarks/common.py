@@ -29,13 +29,21 @@ def parser(description: str, examples: int) -> argparse.ArgumentParser:
     parser.add_argument("--foregrounds", metavar="DIR", help="cut-outs (RGBA)")
     parser.add_argument(
         "--examples",
-        type=int,
+        type=positive,
         default=examples,
         metavar="N",
-        help=f"a run of the pipeline, about (default {examples:,}): rounded to whole places for "
-        "every pair of pictures, plain and mirrored",
+        help=f"that the pipeline makes, about (default {examples:,}): rounded to whole places for "
+        "each pair of pictures, plain and mirrored",
     )
     return parser
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on, as an argument's type."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
+    return number
 
 
 def input_folders(arguments: argparse.Namespace, folder: Path) -> InputFolders:

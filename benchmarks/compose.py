@@ -32,9 +32,10 @@ from benchmarks.common import (
     input_folders,
     machine,
     parser,
+    positive,
     settings,
 )
-from pipeline.errors import UserError
+from pipeline.errors import RunError, UserError
 from pipeline.generate import generate
 from pipeline.inputs import InputFolders, find_pictures, prepare_inputs
 from pipeline.job import Job
@@ -50,13 +51,13 @@ SIZE = (CANVAS, CANVAS)
 LOOP_PAIRS = 100  # drawn at random in each round, the same for both loops
 LOOP_PLACES = 20
 ENCODER_CHUNKS = 16  # that each process holds in memory
-ENCODER_PASSES = 3  # over them
-PATIENCE = 600.0  # seconds for the slowest of the encoders' processes
+ENCODER_PASSES = 6  # over them
+PATIENCE = 120.0  # seconds for the slowest of the encoders' processes
 
-LOOP = "plain loop, opening both pictures for each example"
-LOOP_ONCE = "plain loop, opening them once for 20 places"
-ENCODERS = "encoders alone"
-ENCODERS_PILLOW = "encoders alone, masks by Pillow's PNG writer"
+LOOP = "plain loop"
+LOOP_ONCE = "plain loop, opening once"
+ENCODERS = "encoders"
+ENCODERS_PILLOW = "encoders, masks by Pillow's PNG writer"
 WHOLE = "pipeline, whole run"
 STEADY = "pipeline, steady"
 RATIOS = (
@@ -198,7 +199,9 @@ def measure(folders: InputFolders, examples: int, rounds: int, folder: Path) -> 
         for name, figure in figures.items():
             rates.setdefault(name, []).append(figure)
 
-    print(f"{machine()}\n{plans[1].summary}, {CANVAS}×{CANVAS}, JPEG {QUALITY}; {rounds} rounds\n")
+    print(
+        f"{machine()}\n{plans[1].summary}, {CANVAS}×{CANVAS}, JPEG {QUALITY}; {rounds} round(s)\n"
+    )
     _print_row("examples a second", "median", "min", "max")
     for name, values in rates.items():
         _print_row(name, *(f"{value:,.0f}" for value in _spread(values)))
@@ -206,17 +209,16 @@ def measure(folders: InputFolders, examples: int, rounds: int, folder: Path) -> 
     _print_row("ratio in a round", "median", "min", "max")
     for above, below in RATIOS:
         values = [a / b for a, b in zip(rates[above], rates[below], strict=True)]
-        _print_row(
-            f"{above} / {below.partition(', opening both')[0]}",
-            *map("{:.2f}".format, _spread(values)),
-        )
+        _print_row(f"{above} / {below}", *map("{:.2f}".format, _spread(values)))
     print(
-        f"\nplain loop: one process, {LOOP_PAIRS * LOOP_PLACES * 2:,} examples, masks as JPEG.\n"
-        f"encoders alone: {CORES} processes, pictures in memory, nothing stored.\n"
+        f"\nplain loop: one process, {LOOP_PAIRS * LOOP_PLACES * 2:,} examples; opens both for "
+        "each example.\n"
+        f"opening once: the same, but opens them once for {LOOP_PLACES} places.\n"
+        f"encoders: {CORES} processes, pixels in memory, nothing stored.\n"
         f"whole run: {many:,} examples, from preparing the inputs and starting {CORES} worker "
         "processes to the manifest.\n"
-        f"steady: what is between a run of {few:,} and one of {many:,} examples, so without "
-        "start-up."
+        f"steady: what a run of {many:,} makes beyond one of {few:,}, in the time it takes beyond "
+        "it: no start-up."
     )
 
 
@@ -225,19 +227,19 @@ def _spread(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def _print_row(name: str, *cells: str) -> None:
-    print(f"{name:<76}" + "".join(f"{cell:>9}" for cell in cells))
+    print(f"{name:<60}" + "".join(f"{cell:>9}" for cell in cells))
 
 
 def main() -> None:
     arguments_parser = parser(__doc__.partition("\n")[0], examples=80_000)
-    arguments_parser.add_argument("--rounds", type=int, default=3, metavar="R")
+    arguments_parser.add_argument("--rounds", type=positive, default=3, metavar="R")
     arguments = arguments_parser.parse_args()
     try:
         with tempfile.TemporaryDirectory() as folder:
             folders = input_folders(arguments, Path(folder) / "samples")
             measure(folders, arguments.examples, arguments.rounds, Path(folder))
-    except UserError as error:
-        arguments_parser.error(str(error))
+    except (UserError, RunError) as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

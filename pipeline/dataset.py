@@ -13,7 +13,7 @@ from pipeline.recipe import Recipe
 from pipeline.workspace import MANIFEST, Workspace
 from transforms.chunks import Shard
 from transforms.encode import INDEX_COLUMNS
-from transforms.segments import read_file, replace_file
+from transforms.files import read_file, replace_file
 from transforms.statistics import Moments
 
 FORMAT_VERSION = 1

@@ -18,7 +18,6 @@ from typing import Any
 import apache_beam as beam
 import google_crc32c
 import numpy as np
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
@@ -33,8 +32,9 @@ from pipeline.progress import Progress
 from pipeline.recipe import Recipe
 from pipeline.workspace import INPUTS, PREPARED, State, Workspace, differences
 from transforms.depth import DepthModelError, load_keras_model
+from transforms.files import join, read_file, rename_file
 from transforms.prepared import PreparedSource
-from transforms.segments import ShardLayout, read_file
+from transforms.segments import ShardLayout
 
 # A worker's exception, as the last line of its traceback has it.
 _CAUSE = re.compile(r"[\w.]+(Error|Exception|Interrupt)\b")
@@ -78,9 +78,7 @@ def generate(job: Job, output: str, options: PipelineOptions, restart: bool = Fa
                 print("going on with the unfinished run", file=sys.stderr)
             workspace.write_run(description.run)
             for name in PREPARED:
-                FileSystems.rename(
-                    [workspace.work_path(f"{INPUTS}/{name}")], [workspace.path(name)]
-                )
+                rename_file(join(workspace.work_path(INPUTS), name), workspace.path(name))
             run_job(plan, inputs.source.moved(output), job.depth_stage, description, options)
     print_summary(output)
 

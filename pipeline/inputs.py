@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 import google_crc32c
 import numpy as np
-from apache_beam.io.filesystems import FileSystems
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipeline.errors import UserError
 from pipeline.placement import check_room
 from pipeline.recipe import Recipe
 from transforms.compose import binarise, resize
+from transforms.files import create_file, is_local, join, list_files, open_file
 from transforms.prepared import (
     Cutout,
     PreparedPicture,
@@ -100,17 +100,15 @@ def find_pictures(folder: str) -> list[InputFile]:
 
     Raises UserError where there is no such folder, or no picture in it.
     """
-    root = folder.rstrip("/") if folder != "/" else folder
-    try:
-        (match,) = FileSystems.match([FileSystems.join(root, "**")])
-        paths = [metadata.path for metadata in match.metadata_list]
-    except Exception as error:
-        raise UserError(f"{folder}: cannot be read: {error}") from error
-    if not paths and "://" not in root and not os.path.isdir(root):
+    if is_local(folder) and not os.path.isdir(folder):
         raise UserError(f"{folder}: there is no such folder. Check the path.")
+    try:
+        paths = [file.path for file in list_files(folder)]
+    except Exception as error:  # a remote file system's own
+        raise UserError(f"{folder}: cannot be read: {error}") from error
     pictures = []
-    for path in sorted(paths):
-        relative = path[len(root) :].replace(os.sep, "/").lstrip("/")
+    for path in paths:
+        relative = path[len(folder.rstrip("/")) :].replace(os.sep, "/").lstrip("/")
         stem, suffix = posixpath.splitext(relative)
         hidden = any(part.startswith(".") for part in relative.split("/"))
         if suffix.lower() in PICTURE_SUFFIXES and not hidden:
@@ -135,7 +133,7 @@ def safe_name(name: str) -> str:
 def open_picture(path: str) -> Image.Image:
     """The picture in a file: whole, upright, 8 bits, in mode L, LA, RGB or RGBA."""
     try:
-        with FileSystems.open(path, compression_type="uncompressed") as file:
+        with open_file(path) as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise _BadPicture(f"cannot be read ({error})", "Check the file and its rights.") from error
@@ -312,9 +310,9 @@ def prepare_inputs(
         ("backgrounds", backgrounds, background),
         ("foregrounds", foregrounds, foreground),
     ):
-        paths[kind] = FileSystems.join(output, f"{kind}.tfrecord")
+        paths[kind] = join(output, f"{kind}.tfrecord")
         written: list[PreparedPicture] = []
-        with FileSystems.create(paths[kind], compression_type="uncompressed") as stream:
+        with create_file(paths[kind]) as stream:
             checksums[f"{kind}.tfrecord"] = _write_prepared(
                 stream, files, prepare, written, findings, moments
             )

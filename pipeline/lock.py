@@ -12,11 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from apache_beam.io.filesystems import FileSystems
-
 from pipeline.errors import UserError
 from pipeline.workspace import LOCK
-from transforms.segments import delete_files, read_file, replace_file
+from transforms.files import delete_files, join, read_file, replace_file
 
 BEAT_SECONDS = 5.0
 # A run whose lock has not changed for so long is dead.
@@ -35,7 +33,7 @@ class OutputLock:
     """
 
     def __init__(self, work_folder: str) -> None:
-        self._path = str(FileSystems.join(work_folder, LOCK))
+        self._path = join(work_folder, LOCK)
         self._identity = {
             "token": uuid.uuid4().hex,
             "host": socket.gethostname(),

@@ -8,10 +8,10 @@ import threading
 import time
 from types import TracebackType
 
-from apache_beam.io.filesystems import FileSystems
 from tqdm import tqdm
 
 from transforms.chunks import ShardKey
+from transforms.files import list_files
 from transforms.segments import ShardLayout
 
 # A shard's folder, and in it a segment (first example, examples) or the finished shard.
@@ -79,14 +79,13 @@ class Progress:
 
     def _count(self) -> int:
         try:
-            pattern = FileSystems.join(self._layout.work_folder, "*", "*.json")
-            (match,) = FileSystems.match([pattern])
+            files = list_files(self._layout.work_folder)
         except OSError:  # a listing that fails is made again in a moment
             return 0
         finished: set[ShardKey] = set()
         segments: dict[ShardKey, dict[str, int]] = {}
-        for metadata in match.metadata_list:
-            if found := _FOUND.search(metadata.path):
+        for file in files:
+            if found := _FOUND.search(file.path):
                 shard = ShardKey(found[1], int(found[2]))
                 if found[3] is None:
                     finished.add(shard)

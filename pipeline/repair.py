@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.dataset import DatasetDescription, DepthInfo, crc_text
@@ -17,12 +16,9 @@ from pipeline.recipe import Recipe
 from pipeline.workspace import MANIFEST, PREPARED, Workspace
 from transforms.chunks import Shard, ShardKey
 from transforms.encode import index_rows
+from transforms.files import delete_files, exists, file_checksum
 from transforms.prepared import PreparedSource
-from transforms.segments import (
-    ShardLayout,
-    describe_shard,
-    file_checksum,
-)
+from transforms.segments import ShardLayout, describe_shard
 from transforms.statistics import Moments
 
 
@@ -35,7 +31,7 @@ def repair(output: str, depth_model: str | None, options: PipelineOptions) -> in
     too little to be repaired from, RunError where what was made is not what the manifest promises.
     """
     workspace = Workspace(output)
-    if not FileSystems.exists(workspace.path(MANIFEST)):
+    if not exists(workspace.path(MANIFEST)):
         raise UserError(
             f"{output} has no manifest, so it is no finished dataset. Run generate again to "
             "finish it."
@@ -56,7 +52,7 @@ def repair(output: str, depth_model: str | None, options: PipelineOptions) -> in
                 damaged += 1
                 print(f"making {entry['file']} again", file=sys.stderr)
         workspace.write_run(description.run)
-        FileSystems.delete([workspace.path(MANIFEST)])
+        delete_files([workspace.path(MANIFEST)])
         run_job(plan, source, depth, description, options)
         changed = _changed(manifest, workspace.read_manifest())
     if changed:

@@ -12,9 +12,9 @@ from PIL import Image, ImageDraw
 
 from pipeline.errors import UserError
 from pipeline.verify import Dataset, open_dataset
+from transforms.files import read_file
 from transforms.prepared import PreparedInputs, PreparedSource
 from transforms.records import parse_example, unframe_records
-from transforms.segments import read_file
 
 _GAP = 6
 _TITLE = 18

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import yaml
-from apache_beam.io.filesystems import FileSystems
 from PIL import Image
 from tqdm import tqdm
 
@@ -25,9 +24,9 @@ from pipeline.errors import UserError
 from pipeline.recipe import Recipe
 from transforms.codecs import encode_image
 from transforms.compose import binarise, paste_mask, resize
+from transforms.files import file_checksum, join, open_file, read_file
 from transforms.prepared import PreparedInputs, PreparedSource
 from transforms.quiet import quiet_stderr
-from transforms.segments import file_checksum, read_file
 from transforms.statistics import Moments, measure, merge
 
 # JPEG codes blocks of at most 16×16 pixels one by one; its decoders smooth chroma over the border.
@@ -78,7 +77,7 @@ class Dataset:
     recipe: Recipe
 
     def file(self, name: str) -> str:
-        return str(FileSystems.join(self.path, name))
+        return join(self.path, name)
 
 
 def open_dataset(path: str) -> Dataset:
@@ -86,7 +85,7 @@ def open_dataset(path: str) -> Dataset:
     texts = {}
     for name in ("manifest.json", "statistics.json", "recipe.yaml"):
         try:
-            texts[name] = read_file(FileSystems.join(path, name))
+            texts[name] = read_file(join(path, name))
         except OSError as error:
             raise UserError(
                 f"{path} is not a finished dataset: it has no {name}. Give a folder that "
@@ -182,7 +181,7 @@ def _pixels(image: Image.Image) -> np.ndarray:
 
 
 def _index_rows(dataset: Dataset) -> Iterator[dict[str, str]]:
-    with FileSystems.open(dataset.file("index.csv"), compression_type="uncompressed") as file:
+    with open_file(dataset.file("index.csv")) as file:
         yield from csv.DictReader(io.TextIOWrapper(file, "utf-8", newline=""))
 
 

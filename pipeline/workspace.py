@@ -5,15 +5,21 @@ from __future__ import annotations
 import enum
 import json
 import os
-import posixpath
 import re
 from dataclasses import dataclass
 from typing import Any
 
-from apache_beam.io.filesystems import FileSystems
-
 from pipeline.errors import UserError
-from transforms.segments import delete_files, list_folder, read_file, replace_file
+from transforms.files import (
+    delete_files,
+    delete_folder,
+    exists,
+    is_local,
+    join,
+    list_files,
+    read_file,
+    replace_file,
+)
 
 WORK_FOLDER = "_unfinished"
 MANIFEST = "manifest.json"
@@ -42,14 +48,14 @@ class Workspace:
     output: str
 
     def path(self, name: str) -> str:
-        return str(FileSystems.join(self.output, name))
+        return join(self.output, name)
 
     @property
     def work_folder(self) -> str:
         return self.path(WORK_FOLDER)
 
     def work_path(self, name: str) -> str:
-        return str(FileSystems.join(self.work_folder, name))
+        return join(self.work_folder, name)
 
     def state(self) -> State:
         """Looks what is there. Raises UserError for a folder of something else."""
@@ -69,17 +75,16 @@ class Workspace:
         if os.path.isfile(self.output):
             raise UserError(f"{self.output} is a file. Give a new folder as --output.")
         try:
-            if "://" not in self.output:
+            if is_local(self.output):
                 return set(os.listdir(self.output)) if os.path.isdir(self.output) else set()
             # Object stores know no folders, only longer names.
-            (match,) = FileSystems.match([self.path("**")])
+            root = len(self.path(""))
+            return {file.path[root:].lstrip("/").split("/")[0] for file in list_files(self.output)}
         except OSError as error:
             raise UserError(f"{self.output}: cannot be read: {error}") from error
-        root = len(self.path(""))
-        return {found.path[root:].lstrip("/").split("/")[0] for found in match.metadata_list}
 
     def _run_file_exists(self) -> bool:
-        return bool(FileSystems.exists(self.work_path("run.json")))
+        return exists(self.work_path("run.json"))
 
     def read_run(self) -> dict[str, Any]:
         """What the unfinished run in this folder is of, as `write_run` stored it."""
@@ -109,19 +114,19 @@ class Workspace:
         The manifest goes first: what is left, should this be interrupted, is no dataset. The lock
         stays; whoever holds it is calling.
         """
-        ours = [path for path in list_folder(self.output) if _OURS.fullmatch(_name(path))]
-        ours.sort(key=lambda path: _name(path) != MANIFEST)
-        (match,) = FileSystems.match([self.work_path("**")])
-        ours += [
-            found.path for found in match.metadata_list if not _name(found.path).startswith(LOCK)
-        ]
-        for path in ours:
-            FileSystems.delete([path])
+        names = sorted(filter(_OURS.fullmatch, self._names()), key=lambda name: name != MANIFEST)
+        delete_files(self.path(name) for name in names)
+        delete_files(
+            file.path for file in list_files(self.work_folder) if not file.name.startswith(LOCK)
+        )
 
     def sizes(self) -> dict[str, int]:
         """Bytes of each file in the output folder, by name."""
-        (match,) = FileSystems.match([self.path("*")])
-        return {_name(found.path): found.size_in_bytes for found in match.metadata_list}
+        return {
+            file.name: file.bytes
+            for file in list_files(self.output)
+            if file.path == self.path(file.name)
+        }
 
     def tidy(self) -> None:
         """Deletes what no later run needs.
@@ -129,16 +134,12 @@ class Workspace:
         That is the work folder where nothing was begun or nothing is left to do, and else the
         inputs that were prepared for a comparison alone. An output folder left empty goes too.
         """
-        if self._run_file_exists() and not FileSystems.exists(self.path(MANIFEST)):
-            delete_files([self.work_path(INPUTS)])
+        if self._run_file_exists() and not exists(self.path(MANIFEST)):
+            delete_folder(self.work_path(INPUTS))
             return
-        delete_files([self.work_folder])
+        delete_folder(self.work_folder)
         if os.path.isdir(self.output) and not os.listdir(self.output):
             os.rmdir(self.output)
-
-
-def _name(path: str) -> str:
-    return posixpath.basename(path.replace(os.sep, "/"))
 
 
 def differences(before: Any, now: Any, key: str = "") -> list[str]:

@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 import apache_beam as beam
 import numpy as np
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 from pydantic import BaseModel, ConfigDict, Field
 
 from transforms.chunks import ComposedChunk
+from transforms.files import read_file
 from transforms.quiet import quiet_stderr
 
 
@@ -107,8 +107,7 @@ def _local_copy(path: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         local = os.path.join(folder, "model.keras")
         try:
-            with FileSystems.open(path, compression_type="uncompressed") as source:
-                data = source.read()
+            data = read_file(path)
         except OSError as error:
             raise DepthModelError(f"{path}: no such depth model. Check --depth-model.") from error
         with open(local, "wb") as file:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from apache_beam.io.filesystems import FileSystems
 from PIL import Image, ImageOps
 
+from transforms.files import join, open_file, read_file
 from transforms.records import (
     FeatureValue,
     frame_record,
@@ -138,17 +138,15 @@ class PreparedSource:
 
 def _paths(folder: str) -> tuple[str, str]:
     return (
-        FileSystems.join(folder, "backgrounds.tfrecord"),
-        FileSystems.join(folder, "foregrounds.tfrecord"),
+        join(folder, "backgrounds.tfrecord"),
+        join(folder, "foregrounds.tfrecord"),
     )
 
 
 def _read_pictures(path: str) -> tuple[PreparedPicture, ...]:
-    with FileSystems.open(path, compression_type="uncompressed") as file:
-        data = file.read()
     pictures = []
     offset = 0
-    for record in unframe_records(data):
+    for record in unframe_records(read_file(path)):
         features = parse_example(record)
         length = len(frame_record(record))
         pictures.append(
@@ -199,7 +197,7 @@ def _cache_size(pictures: Sequence[PreparedPicture], bytes_a_pixel: int) -> int:
 
 
 def _read(path: str, picture: PreparedPicture) -> dict[str, bytes | int]:
-    with FileSystems.open(path, compression_type="uncompressed") as file:
+    with open_file(path) as file:
         file.seek(picture.offset)
         data = file.read(picture.length)
     (record,) = unframe_records(data)

@@ -9,7 +9,6 @@ Everything that an unfinished run has made lies in its work folder, one folder a
 
 from __future__ import annotations
 
-import contextlib
 import json
 import operator
 import re
@@ -20,14 +19,21 @@ from typing import Any
 
 import apache_beam as beam
 import google_crc32c
-from apache_beam.io.filesystem import BeamIOError
-from apache_beam.io.filesystems import FileSystems
 
 from transforms.chunks import ChunkKey, EncodedChunk, Segment, Shard, ShardKey
+from transforms.files import (
+    delete_files,
+    file_checksum,
+    join,
+    list_files,
+    read_file,
+    rename_file,
+    replace_file,
+    write_file,
+)
 from transforms.statistics import Moments, merge
 
-_SEGMENT = re.compile(r"(\d{7})-n(\d+)-[0-9a-f]+\.json$")
-_READ_BYTES = 2**20
+_SEGMENT = re.compile(r"(\d{7})-n(\d+)-[0-9a-f]+\.json")
 
 
 @dataclass(frozen=True)
@@ -42,75 +48,20 @@ class ShardLayout:
         """The finished shard."""
         count = len(self.shard_sizes[key.split])
         name = f"depthmask-{key.split}.tfrecord-{key.shard:05d}-of-{count:05d}"
-        return _join(self.output, name)
+        return join(self.output, name)
 
     def folder(self, key: ShardKey) -> str:
         """The shard's own folder in the work folder."""
-        return _join(self.work_folder, f"{key.split}-{key.shard:05d}")
+        return join(self.work_folder, f"{key.split}-{key.shard:05d}")
 
     def description_path(self, key: ShardKey) -> str:
-        return _join(self.folder(key), "shard.json")
+        return join(self.folder(key), "shard.json")
 
     def index_path(self, key: ShardKey) -> str:
-        return _join(self.folder(key), "index.csv")
+        return join(self.folder(key), "index.csv")
 
     def examples(self, key: ShardKey) -> int:
         return self.shard_sizes[key.split][key.shard]
-
-
-def _join(folder: str, name: str) -> str:
-    return str(FileSystems.join(folder, name))
-
-
-# Files
-
-
-def write_file(path: str, parts: Iterable[bytes]) -> int:
-    """Writes a new file, on any file system that Beam knows; gives the CRC-32C of its bytes."""
-    crc = 0
-    with FileSystems.create(
-        path, mime_type="application/octet-stream", compression_type="uncompressed"
-    ) as file:
-        for part in parts:
-            file.write(part)
-            crc = google_crc32c.extend(crc, part)
-    return crc
-
-
-def replace_file(path: str, part_path: str, parts: Iterable[bytes]) -> int:
-    """As `write_file`, but under another name first: at `path` the file is whole or not there."""
-    crc = write_file(part_path, parts)
-    FileSystems.rename([part_path], [path])
-    return crc
-
-
-def read_file(path: str) -> bytes:
-    """All bytes of a file, on any file system that Beam knows."""
-    with FileSystems.open(path, compression_type="uncompressed") as file:
-        return bytes(file.read())
-
-
-def file_checksum(path: str) -> tuple[int, int]:
-    """CRC-32C and size of a file, read block by block. Raises OSError where there is none."""
-    crc = size = 0
-    with FileSystems.open(path, compression_type="uncompressed") as file:
-        while block := file.read(_READ_BYTES):
-            crc = google_crc32c.extend(crc, block)
-            size += len(block)
-    return crc, size
-
-
-def list_folder(folder: str) -> list[str]:
-    """Paths of the files in a folder; none where there is no such folder."""
-    (match,) = FileSystems.match([_join(folder, "*")])
-    return sorted(metadata.path for metadata in match.metadata_list)
-
-
-def delete_files(paths: list[str]) -> None:
-    """Deletes what is still there of these files."""
-    # Another attempt at the same work may have been quicker.
-    with contextlib.suppress(BeamIOError):
-        FileSystems.delete(paths)
 
 
 def write_description(path: str, part_path: str, description: dict[str, Any]) -> None:
@@ -140,7 +91,7 @@ def write_segment(chunk: EncodedChunk, folder: str) -> Segment:
     last, so where it is there, the records are whole.
     """
     key = chunk.key
-    stem = _join(folder, f"{key.start:07d}-n{key.examples}-{uuid.uuid4().hex[:12]}")
+    stem = join(folder, f"{key.start:07d}-n{key.examples}-{uuid.uuid4().hex[:12]}")
     segment = Segment(
         key=key,
         path=f"{stem}.tfrecord",
@@ -206,7 +157,7 @@ def assemble_shard(key: ShardKey, segments: Iterable[Segment], layout: ShardLayo
         position += segment.key.examples
     if position != layout.examples(key):
         raise RuntimeError(f"{key}: {position} examples instead of {layout.examples(key)}")
-    attempt = _join(layout.folder(key), uuid.uuid4().hex[:12])
+    attempt = join(layout.folder(key), uuid.uuid4().hex[:12])
     part = f"{attempt}.tfrecord.part"
     shard = Shard(
         key=key,
@@ -218,7 +169,7 @@ def assemble_shard(key: ShardKey, segments: Iterable[Segment], layout: ShardLayo
         moments=merge(segment.moments for segment in ordered),
     )
     describe_shard(shard, map(_index_rows, ordered), layout)
-    FileSystems.rename([part], [shard.path])
+    rename_file(part, shard.path)
     delete_files([path for s in ordered for path in (s.path, s.description_path)])
     return shard
 
@@ -237,7 +188,7 @@ def _index_rows(segment: Segment) -> bytes:
 
 def describe_shard(shard: Shard, index_rows: Iterable[bytes], layout: ShardLayout) -> None:
     """Writes what `find_shard` recognises a finished shard by, and its part of the index."""
-    attempt = _join(layout.folder(shard.key), uuid.uuid4().hex[:12])
+    attempt = join(layout.folder(shard.key), uuid.uuid4().hex[:12])
     description = {
         "bytes": shard.bytes,
         "crc32c": shard.crc32c,
@@ -324,11 +275,10 @@ class _LookForShardDoFn(beam.DoFn):  # type: ignore[misc]
         if finished := find_shard(key, self._layout):
             yield beam.pvalue.TaggedOutput(FINISHED, finished)
             return
-        paths = list_folder(self._layout.folder(key))
         found: dict[tuple[int, int], list[str]] = {}
-        for path in paths:
-            if name := _SEGMENT.search(path):
-                found.setdefault((int(name[1]), int(name[2])), []).append(path)
+        for file in list_files(self._layout.folder(key)):
+            if name := _SEGMENT.fullmatch(file.name):
+                found.setdefault((int(name[1]), int(name[2])), []).append(file.path)
         for chunk in self._chunk_keys(key):
             yield ChunkTask(chunk, tuple(found.get((chunk.start, chunk.examples), ())))
 
