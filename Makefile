@@ -1,6 +1,7 @@
 # make demo    sample inputs, a dataset made from them, a picture of it
 # make test    the tests
 # make check   lint, format, types
+# make soak    kills and rubbish by the thousand (half an hour)
 # make bench   how fast it is, against the plain loop and the encoders alone
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check soak bench clean
 
 $(READY): requirements.txt requirements-dev.txt setup.py
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "depthmask needs Python 3.11 to 3.13; this is %s. Name one: make PYTHON=python3.12 ..." % sys.version.split()[0])'
@@ -33,6 +34,10 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+soak: $(READY)
+	$(BIN)/python -m tests.soak --kills 51
+	FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest tests/test_fuzz.py
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.compose

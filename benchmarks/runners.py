@@ -26,10 +26,14 @@ Shards = list[tuple[str, int, str]]
 
 @dataclass(frozen=True)
 class Usage:
-    """What a run and all of its child processes used. The last three are peaks."""
+    """What a run and all of its child processes used. The last three are peaks.
+
+    `other_cpu_seconds` is what the rest of the machine used meanwhile, which slowed the run.
+    """
 
     seconds: float
     cpu_seconds: float
+    other_cpu_seconds: float
     memory: int
     processes: int
     threads: int
@@ -57,7 +61,7 @@ def run_and_watch(command: list[str]) -> Usage:
     """Runs a command to its end. Raises UserError, with what it wrote, where it fails."""
     cpu: dict[tuple[int, float], float] = {}
     memory = processes = threads = 0
-    started = time.monotonic()
+    started, busy = time.monotonic(), _busy_seconds()
     with tempfile.TemporaryFile("w+") as log:
         run = psutil.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         try:
@@ -70,11 +74,17 @@ def run_and_watch(command: list[str]) -> Usage:
         finally:
             for process in _family(run):
                 process.kill()
-        seconds = time.monotonic() - started
+        seconds, busy = time.monotonic() - started, _busy_seconds() - busy
         if run.returncode != 0:
             log.seek(0)
             raise UserError(f"{' '.join(command)} failed:\n{log.read()}")
-    return Usage(seconds, sum(cpu.values()), memory, processes, threads)
+    mine = sum(cpu.values())
+    return Usage(seconds, mine, max(0.0, busy - mine), memory, processes, threads)
+
+
+def _busy_seconds() -> float:
+    times = psutil.cpu_times()
+    return float(times.user + times.system)
 
 
 def _ended(run: psutil.Popen) -> bool:
@@ -132,19 +142,19 @@ def compare(folders: InputFolders, examples: int, prism: str | None, folder: Pat
         count = sum(examples for _, examples, _ in shards)
         lines.append(
             f"{name:<40}{usage.seconds:>8.1f}{count / usage.seconds:>12,.0f}"
-            f"{usage.cpu_seconds:>8.1f}{usage.memory / 2**20:>10,.0f}{usage.processes:>11}"
+            f"{usage.cpu_seconds:>8.1f}{usage.other_cpu_seconds:>8.1f}{usage.memory / 2**20:>10,.0f}{usage.processes:>11}"
             f"{usage.threads:>9}  {'the same' if shards == made[0] else 'DIFFERENT'}"
         )
     print(f"{machine()}\n{count:,} examples in {len(made[0]):,} shards, one run each\n")
     print(
-        f"{'':<40}{'seconds':>8}{'examples/s':>12}{'CPU s':>8}{'peak MiB':>10}{'processes':>11}"
+        f"{'':<40}{'seconds':>8}{'examples/s':>12}{'CPU s':>8}{'others':>8}{'peak MiB':>10}{'processes':>11}"
         f"{'threads':>9}  bytes"
     )
     print(*lines, sep="\n")
     print(
-        "\nseconds: of the whole command, start-up included. peak MiB: PSS of all its processes "
-        f"together,\nsampled every {SAMPLING_SECONDS} s. bytes: the shards' checksums against the "
-        "first line's."
+        "\nseconds: of the whole command, start-up included. others: CPU seconds of the rest of the "
+        "machine meanwhile.\npeak MiB: PSS of all its processes together, sampled every "
+        f"{SAMPLING_SECONDS} s. bytes: the shards' checksums against the first line's."
     )
     return all(shards == made[0] for shards in made)
 

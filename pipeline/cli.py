@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import logging
+import contextlib
 import os
 import signal
 import sys
+import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -194,16 +195,45 @@ def _generate(arguments: argparse.Namespace) -> int:
     from pipeline.runner import pipeline_options
 
     options = pipeline_options(arguments.beam_arguments)
-    if not arguments.verbose:
-        _quieten_beam()
-    generate(_job(arguments), arguments.output, options, arguments.restart)
+    with _beam_log(arguments.verbose):
+        generate(_job(arguments), arguments.output, options, arguments.restart)
     return 0
 
 
-def _quieten_beam() -> None:
-    """Leaves it to `RunError` to say in one line what Beam says in tracebacks, several times."""
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
-    threading.excepthook = lambda _: None  # those of Beam's threads, when a worker is gone
+@contextlib.contextmanager
+def _beam_log(verbose: bool) -> Iterator[None]:
+    """Keeps what Beam and its workers write to standard error in a file, which a failure names.
+
+    One line of `RunError` says what they say in tracebacks, several times.
+    """
+    if verbose:
+        yield
+        return
+    terminal, inherited = sys.stderr, os.dup(2)
+    with (
+        tempfile.NamedTemporaryFile("w", prefix="depthmask-", suffix=".log", delete=False) as log,
+        os.fdopen(os.dup(2), "w", buffering=1) as replacement,
+    ):
+        terminal.flush()
+        # Python's own standard error stays what it was; the file descriptor is what workers get.
+        if terminal is sys.__stderr__:
+            sys.stderr = replacement
+        os.dup2(log.fileno(), 2)
+        threading.excepthook = lambda _: None  # Beam's threads, when a worker is gone
+        try:
+            yield
+        except RunError as error:
+            raise RunError(f"{error}\nBeam's log is in {log.name}") from error
+        except BaseException:
+            os.remove(log.name)
+            raise
+        else:
+            os.remove(log.name)
+        finally:
+            threading.excepthook = threading.__excepthook__
+            os.dup2(inherited, 2)
+            os.close(inherited)
+            sys.stderr = terminal
 
 
 def _plan(arguments: argparse.Namespace) -> int:
@@ -220,8 +250,8 @@ def _verify(arguments: argparse.Namespace) -> int:
         from pipeline.repair import repair
         from pipeline.runner import pipeline_options
 
-        _quieten_beam()
-        made = repair(arguments.dataset, arguments.depth_model, pipeline_options([]))
+        with _beam_log(verbose=False):
+            made = repair(arguments.dataset, arguments.depth_model, pipeline_options([]))
         print(f"{made} shards were made again")
     return 0 if report(verify(arguments.dataset, arguments.sample)) else 1
 

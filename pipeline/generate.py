@@ -95,7 +95,9 @@ def at_work(workspace: Workspace) -> Iterator[None]:
         raise RunError(f"{workspace.output}: {error}") from error
     finally:
         if held:
-            workspace.tidy()
+            # What cannot be tidied now, the next run tidies.
+            with contextlib.suppress(OSError):
+                workspace.tidy()
 
 
 def _refuse_another(before: dict[str, Any], now: dict[str, Any], output: str, state: State) -> None:
@@ -146,7 +148,8 @@ def _cause(error: Exception) -> str:
     if any(sign in line for sign in _WORKER_GONE for line in lines):
         return "a worker process ended unexpectedly: killed, or out of memory"
     causes = [line for line in lines if _CAUSE.match(line)]
-    return (causes or lines or [repr(error)])[-1]
+    # A runner wraps the worker's exception, which says more.
+    return (causes or lines or [repr(error)])[-1].removeprefix("RuntimeError: ")
 
 
 def try_depth_model(path: str, recipe: Recipe) -> DepthInfo:

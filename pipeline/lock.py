@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -14,7 +15,7 @@ from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.workspace import LOCK
-from transforms.files import delete_files, join, read_file, replace_file
+from transforms.files import delete_files, exists, join, read_file, replace_file
 
 BEAT_SECONDS = 5.0
 # A run whose lock has not changed for so long is dead.
@@ -63,7 +64,9 @@ class OutputLock:
     ) -> None:
         self._stopped.set()
         self._thread.join()
-        delete_files([self._path])
+        # A lock that cannot be deleted is recognised as a dead run's.
+        with contextlib.suppress(OSError):
+            delete_files([self._path])
 
     def _refusal(self, found: dict[str, Any]) -> UserError:
         return UserError(
@@ -89,9 +92,11 @@ class OutputLock:
         return False
 
     def _read(self) -> dict[str, Any] | None:
+        if not exists(self._path):
+            return None
         try:
             found = json.loads(read_file(self._path))
-        except (OSError, ValueError):
+        except (FileNotFoundError, ValueError):  # gone meanwhile, or damaged
             return None
         return found if isinstance(found, dict) else None
 

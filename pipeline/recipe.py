@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -15,6 +16,7 @@ from pipeline.errors import UserError
 from transforms.codecs import ImageCodec
 from transforms.depth import DepthStorage
 
+_MAX_BYTES = 64 * 2**10
 # A chunk's composites and masks together stay below this.
 _CHUNK_BYTES = 8 * 2**20
 
@@ -284,30 +286,40 @@ def _read_recipe(name_or_path: str) -> tuple[dict[str, Any], str]:
         path = Path(name_or_path)
         source = str(path)
         try:
-            text = path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not text"
+            with path.open("rb") as file:
+                content = file.read(_MAX_BYTES + 1)
+            if len(content) > _MAX_BYTES:
+                raise UserError(f"{source}: larger than {_MAX_BYTES >> 10} KiB: not a recipe.")
+            text = content.decode("utf-8")
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not a text file"
             raise UserError(
                 f"recipe {name_or_path!r} cannot be read ({reason}). Give a YAML file or one of: "
                 f"{', '.join(builtin_recipes())}."
             ) from error
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{source}: not YAML: {' '.join(str(error).split())}") from error
+    data = _parse_yaml(text, source)
     if not isinstance(data, dict):
         raise UserError(f"{source}: a recipe is a mapping of keys such as canvas and placements.")
     return data, source
+
+
+def _parse_yaml(text: str, source: str) -> Any:
+    """Plain data from YAML: no objects, and no aliases, which a few lines can make explode."""
+    try:
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise UserError(f"{source}: aliases (*name) are not allowed. Write the value out.")
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
+        raise UserError(f"{source}: not YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise UserError(f"{source}: nested too deeply.") from error
 
 
 def _apply(data: dict[str, Any], setting: str) -> None:
     key, equals, text = setting.partition("=")
     if not equals or not all(key.split(".")):
         raise UserError(f"--set {setting}: give KEY.PATH=VALUE, such as placements.per_pair=5.")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"--set {setting}: the value is not YAML.") from error
+    value = _parse_yaml(text, f"--set {setting}")
     *parents, last = key.split(".")
     section = data
     for parent in parents:
@@ -329,14 +341,19 @@ def _validate(data: Mapping[str, Any], source: str) -> Recipe:
 def _explain(problem: Mapping[str, Any]) -> str:
     location = [str(part) for part in problem["loc"]]
     # pydantic names the chosen kind of size in the path; the user wrote no such key.
-    if location[:2] == ["foregrounds", "size"]:
-        del location[2:3]
+    mode = location.pop(2) if location[:2] == ["foregrounds", "size"] and location[2:] else None
     key = ".".join(location)
+    if mode and problem["type"] in ("extra_forbidden", "missing"):
+        wrong = "does not go with" if problem["type"] == "extra_forbidden" else "is needed by"
+        return (
+            f"  {key}: {wrong} mode {mode}. Set the section whole, such as "
+            "--set 'foregrounds.size={mode: max_side, max_side: 150}'"
+        )
     if problem["type"] == "extra_forbidden":
         return f"  {key}: no such key. {_known_keys(location)}"
     if problem["type"] == "value_error":
         return f"  {key + ': ' if key else ''}{problem['ctx']['error']}"
-    shown = "" if problem["type"] == "missing" else f" (it is {problem['input']!r})"
+    shown = "" if problem["type"] == "missing" else f" (it is {reprlib.repr(problem['input'])})"
     return f"  {key}: {problem['msg'][0].lower()}{problem['msg'][1:]}{shown}"
 
 

@@ -90,7 +90,7 @@ class Workspace:
         """What the unfinished run in this folder is of, as `write_run` stored it."""
         try:
             run: dict[str, Any] = json.loads(read_file(self.work_path("run.json")))
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             raise UserError(
                 f"{self.output}: the unfinished run's run.json is damaged. Begin anew by --restart."
             ) from error
@@ -104,7 +104,7 @@ class Workspace:
         """The manifest of the finished dataset in this folder."""
         try:
             manifest: dict[str, Any] = json.loads(read_file(self.path(MANIFEST)))
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             raise UserError(f"{self.path(MANIFEST)} is damaged: {error}") from error
         return manifest
 
