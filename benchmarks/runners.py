@@ -141,22 +141,35 @@ def compare(folders: InputFolders, examples: int, prism: str | None, folder: Pat
         made.append(shards)
         count = sum(examples for _, examples, _ in shards)
         lines.append(
-            f"{name:<40}{usage.seconds:>8.1f}{count / usage.seconds:>12,.0f}"
-            f"{usage.cpu_seconds:>8.1f}{usage.other_cpu_seconds:>8.1f}{usage.memory / 2**20:>10,.0f}{usage.processes:>11}"
-            f"{usage.threads:>9}  {'the same' if shards == made[0] else 'DIFFERENT'}"
+            _row(
+                name,
+                f"{usage.seconds:.1f}",
+                f"{count / usage.seconds:,.0f}",
+                f"{usage.cpu_seconds:.1f}",
+                f"{usage.other_cpu_seconds:.1f}",
+                f"{usage.memory / 2**20:,.0f}",
+                str(usage.processes),
+                str(usage.threads),
+                "the same" if shards == made[0] else "DIFFERENT",
+            )
         )
     print(f"{machine()}\n{count:,} examples in {len(made[0]):,} shards, one run each\n")
     print(
-        f"{'':<40}{'seconds':>8}{'examples/s':>12}{'CPU s':>8}{'others':>8}{'peak MiB':>10}{'processes':>11}"
-        f"{'threads':>9}  bytes"
+        _row(
+            "", "seconds", "examples/s", "CPU s", "others", "peak MiB", "proc.", "threads", "bytes"
+        )
     )
     print(*lines, sep="\n")
     print(
-        "\nseconds: of the whole command, start-up included. others: CPU seconds of the rest of the "
-        "machine meanwhile.\npeak MiB: PSS of all its processes together, sampled every "
-        f"{SAMPLING_SECONDS} s. bytes: the shards' checksums against the first line's."
+        "\nseconds: of the whole command, start-up included. others: CPU seconds of the rest of "
+        "the\nmachine meanwhile. peak MiB: PSS of all its processes together, sampled every "
+        f"{SAMPLING_SECONDS} s.\nbytes: the shards' checksums against the first line's."
     )
     return all(shards == made[0] for shards in made)
+
+
+def _row(name: str, *cells: str) -> str:
+    return f"{name:<40}" + "".join(f"{cell:>11}" for cell in cells)
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ import contextlib
 import importlib.metadata
 import json
 import multiprocessing
+import os
 import posixpath
 import re
 import sys
@@ -32,7 +33,7 @@ from pipeline.progress import Progress
 from pipeline.recipe import Recipe
 from pipeline.workspace import INPUTS, PREPARED, State, Workspace, differences
 from transforms.depth import DepthModelError, load_keras_model
-from transforms.files import join, read_file, rename_file
+from transforms.files import is_local, join, read_file, rename_file
 from transforms.prepared import PreparedSource
 from transforms.segments import ShardLayout
 
@@ -87,6 +88,7 @@ def generate(job: Job, output: str, options: PipelineOptions, restart: bool = Fa
 def at_work(workspace: Workspace) -> Iterator[None]:
     """Holds the workspace's lock, and tidies up once it is released."""
     held = False
+    existed = os.path.isdir(workspace.output)
     try:
         with OutputLock(workspace.work_folder):
             held = True
@@ -98,6 +100,8 @@ def at_work(workspace: Workspace) -> Iterator[None]:
             # What cannot be tidied now, the next run tidies.
             with contextlib.suppress(OSError):
                 workspace.tidy()
+                if not existed and is_local(workspace.output):
+                    os.rmdir(workspace.output)  # which succeeds for an empty folder alone
 
 
 def _refuse_another(before: dict[str, Any], now: dict[str, Any], output: str, state: State) -> None:

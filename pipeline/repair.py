@@ -16,7 +16,7 @@ from pipeline.recipe import Recipe
 from pipeline.workspace import MANIFEST, PREPARED, Workspace
 from transforms.chunks import Shard, ShardKey
 from transforms.encode import index_rows
-from transforms.files import delete_files, exists, file_checksum
+from transforms.files import exists, file_checksum, rename_file
 from transforms.prepared import PreparedSource
 from transforms.segments import ShardLayout, describe_shard
 from transforms.statistics import Moments
@@ -26,17 +26,21 @@ def repair(output: str, depth_model: str | None, options: PipelineOptions) -> in
     """Makes a finished dataset whole again; gives the number of shards that were made.
 
     A repair is a run that is taken up again: good shards are written down as finished, the
-    manifest is taken away, and the rest is made as ever, from the inputs that the dataset holds.
-    Interrupted, it is an unfinished run like any other. Raises UserError where the dataset holds
-    too little to be repaired from, RunError where what was made is not what the manifest promises.
+    manifest is set aside, and the rest is made as ever, from the inputs that the dataset holds.
+    Interrupted, it can be called again; until then the folder is an unfinished run. Raises
+    UserError where the dataset holds too little to be repaired from, RunError where what was made
+    is not what the manifest promises.
     """
     workspace = Workspace(output)
-    if not exists(workspace.path(MANIFEST)):
+    set_aside = workspace.work_path(MANIFEST)
+    if not exists(workspace.path(MANIFEST)) and not exists(set_aside):
         raise UserError(
             f"{output} has no manifest, so it is no finished dataset. Run generate again to "
             "finish it."
         )
     with at_work(workspace):
+        if not exists(workspace.path(MANIFEST)):  # an interrupted repair
+            rename_file(set_aside, workspace.path(MANIFEST))
         manifest = workspace.read_manifest()
         source = _open_inputs(workspace, manifest)
         recipe = Recipe.model_validate(manifest["run"]["recipe"])
@@ -52,7 +56,7 @@ def repair(output: str, depth_model: str | None, options: PipelineOptions) -> in
                 damaged += 1
                 print(f"making {entry['file']} again", file=sys.stderr)
         workspace.write_run(description.run)
-        delete_files([workspace.path(MANIFEST)])
+        rename_file(workspace.path(MANIFEST), set_aside)
         run_job(plan, source, depth, description, options)
         changed = _changed(manifest, workspace.read_manifest())
     if changed:

@@ -25,6 +25,7 @@ WORK_FOLDER = "_unfinished"
 MANIFEST = "manifest.json"
 INPUTS = "inputs"
 LOCK = "lock.json"
+RUN = "run.json"
 PREPARED = ("backgrounds.tfrecord", "foregrounds.tfrecord")
 # All that a run puts into its output folder, the work folder aside.
 _OURS = re.compile(
@@ -84,12 +85,12 @@ class Workspace:
             raise UserError(f"{self.output}: cannot be read: {error}") from error
 
     def _run_file_exists(self) -> bool:
-        return exists(self.work_path("run.json"))
+        return exists(self.work_path(RUN))
 
     def read_run(self) -> dict[str, Any]:
         """What the unfinished run in this folder is of, as `write_run` stored it."""
         try:
-            run: dict[str, Any] = json.loads(read_file(self.work_path("run.json")))
+            run: dict[str, Any] = json.loads(read_file(self.work_path(RUN)))
         except ValueError as error:
             raise UserError(
                 f"{self.output}: the unfinished run's run.json is damaged. Begin anew by --restart."
@@ -98,7 +99,7 @@ class Workspace:
 
     def write_run(self, run: dict[str, Any]) -> None:
         data = json.dumps(run, indent=2, ensure_ascii=False).encode()
-        replace_file(self.work_path("run.json"), self.work_path("run.json.part"), [data])
+        replace_file(self.work_path(RUN), self.work_path(f"{RUN}.part"), [data])
 
     def read_manifest(self) -> dict[str, Any]:
         """The manifest of the finished dataset in this folder."""
@@ -111,14 +112,18 @@ class Workspace:
     def clear(self) -> None:
         """Deletes everything that a run has put into the folder, and nothing else.
 
-        The manifest goes first: what is left, should this be interrupted, is no dataset. The lock
+        Interrupted, it leaves an unfinished run of no job, which only --restart takes up. The lock
         stays; whoever holds it is calling.
         """
+        self.write_run({})
         names = sorted(filter(_OURS.fullmatch, self._names()), key=lambda name: name != MANIFEST)
         delete_files(self.path(name) for name in names)
         delete_files(
-            file.path for file in list_files(self.work_folder) if not file.name.startswith(LOCK)
+            file.path
+            for file in list_files(self.work_folder)
+            if file.name != RUN and not file.name.startswith(LOCK)
         )
+        delete_files([self.work_path(RUN)])
 
     def sizes(self) -> dict[str, int]:
         """Bytes of each file in the output folder, by name."""
@@ -132,14 +137,12 @@ class Workspace:
         """Deletes what no later run needs.
 
         That is the work folder where nothing was begun or nothing is left to do, and else the
-        inputs that were prepared for a comparison alone. An output folder left empty goes too.
+        inputs that were prepared for a comparison alone.
         """
         if self._run_file_exists() and not exists(self.path(MANIFEST)):
             delete_folder(self.work_path(INPUTS))
             return
         delete_folder(self.work_folder)
-        if os.path.isdir(self.output) and not os.listdir(self.output):
-            os.rmdir(self.output)
 
 
 def differences(before: Any, now: Any, key: str = "") -> list[str]:

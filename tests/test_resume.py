@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -196,6 +197,44 @@ def test_repair_makes_just_the_damaged_shards_again(
     (copy / "statistics.json").unlink()
     assert repair(str(copy), None, pipeline_options(ONE_WORKER)) == 2
     assert sum(encoded) == 32
+    assert file_bytes(copy) == file_bytes(dataset)
+
+
+def test_an_interrupted_repair_can_be_called_again(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    copy = Path(shutil.copytree(dataset, tmp_path / "copy"))
+    next(copy.glob("depthmask-train*")).unlink()
+
+    def failing(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(segments, "write_segment", failing)
+        with pytest.raises(RunError, match="No space left"):
+            repair(str(copy), None, pipeline_options(ONE_WORKER))
+    assert not (copy / "manifest.json").exists()
+    assert repair(str(copy), None, pipeline_options(ONE_WORKER)) == 1
+    assert file_bytes(copy) == file_bytes(dataset)
+
+
+def test_an_interrupted_restart_is_never_taken_for_a_run(
+    folders: InputFolders, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    copy = Path(shutil.copytree(dataset, tmp_path / "copy"))
+
+    def failing(paths):
+        os.remove(next(iter(paths)))  # the manifest, and no more
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.workspace.delete_files", failing)
+        with pytest.raises(RunError, match="Input/output error"):
+            make_dataset(folders, copy, "seed=3", restart=True)
+    assert not (copy / "manifest.json").exists() and (copy / "index.csv").exists()
+    with pytest.raises(UserError, match="an unfinished run of another job"):
+        make_dataset(folders, copy)
+    make_dataset(folders, copy, restart=True)
     assert file_bytes(copy) == file_bytes(dataset)
 
 
