@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli import main
+from pipeline.inputs import InputFolders
+from tests.conftest import ONE_WORKER, file_bytes
+
+
+@pytest.fixture
+def inputs(folders: InputFolders) -> list[str]:
+    return ["--backgrounds", folders.backgrounds, "--foregrounds", folders.foregrounds]
+
+
+def test_generate_verify_and_sheet(inputs: list[str], tmp_path: Path, capsys):
+    output = str(tmp_path / "made")
+    small = ["--set", "canvas={width: 48, height: 40}", "--set", "placements.per_pair=1"]
+    assert main(["generate", *inputs, "--output", output, *small, *ONE_WORKER]) == 0
+    assert "train: 22 examples" in capsys.readouterr().out
+    assert main(["verify", output]) == 0
+    assert "The dataset is right." in capsys.readouterr().out
+    (tmp_path / "made" / "index.csv").unlink()
+    assert main(["verify", output]) == 1
+    assert "index.csv is missing" in capsys.readouterr().out
+    assert main(["sheet", output, str(tmp_path / "sheet.png"), "--examples", "2"]) == 0
+    assert (tmp_path / "sheet.png").stat().st_size > 1000
+
+
+def test_bad_input_leaves_nothing_behind(inputs: list[str], tmp_path: Path, capsys):
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "x.png").write_text("no picture")
+    inputs[1] = str(tmp_path / "bad")
+    assert main(["generate", *inputs, "--output", str(tmp_path / "made")]) == 2
+    assert "x.png: is not a picture" in capsys.readouterr().err
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_folder_in_use_is_left_alone(inputs: list[str], tmp_path: Path, capsys):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "mine.jpg").write_bytes(b"mine")
+    before = file_bytes(tmp_path)
+    assert main(["generate", *inputs, "--output", str(tmp_path / "photos")]) == 2
+    assert "is not empty (it holds mine.jpg)" in capsys.readouterr().err
+    assert file_bytes(tmp_path) == before
+
+
+def test_plan_says_what_would_be_made(inputs: list[str], capsys):
+    assert main(["plan", *inputs]) == 0
+    text = capsys.readouterr().out
+    assert "4 backgrounds × 3 foregrounds × 2 × 20 places: 480 examples in 2 shards" in text
+    assert "train: 432 examples, 1 shards, about" in text and "per_pair: 20" in text
+
+
+@pytest.mark.parametrize("option", ["--recpe=x", "--runer=DirectRunner", "--direct_num_worker=2"])
+def test_a_misspelt_option_is_refused(inputs: list[str], tmp_path: Path, capsys, option: str):
+    assert main(["generate", *inputs, "--output", str(tmp_path / "made"), option]) == 2
+    assert f"no such option: {option}" in capsys.readouterr().err
+    assert not (tmp_path / "made").exists()
+
+
+def test_an_unknown_command_is_refused():
+    with pytest.raises(SystemExit) as caught:
+        main(["generat"])
+    assert caught.value.code == 2
+
+
+def test_a_folder_that_is_no_dataset_is_said(tmp_path: Path, capsys):
+    assert main(["verify", str(tmp_path)]) == 2
+    assert "is not a finished dataset: it has no manifest.json" in capsys.readouterr().err
+
+
+def test_samples_refuse_what_cannot_be(tmp_path: Path, capsys):
+    (tmp_path / "mine").write_text("")
+    assert main(["samples", str(tmp_path)]) == 2
+    assert main(["samples", str(tmp_path / "new"), "--size", "7"]) == 2
+    assert "size is 7: a whole number must be given, 32 to 4096" in capsys.readouterr().err
+
+
+def test_a_model_that_is_not_there_is_said(inputs: list[str], tmp_path: Path, capsys):
+    made = str(tmp_path / "made")
+    assert main(["generate", *inputs, "--output", made, "--depth-model", "no.keras"]) == 2
+    assert "no.keras: no such depth model" in capsys.readouterr().err
+    assert not (tmp_path / "made").exists()

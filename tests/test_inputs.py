@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.errors import UserError
+from pipeline.inputs import InputFolders, PreparedSet, prepare_inputs, safe_name
+from pipeline.recipe import load_recipe
+from transforms.prepared import PreparedInputs
+
+CANVAS = ("canvas={width: 40, height: 30}",)
+
+
+def opaque(width: int, height: int, colour=(10, 200, 90)) -> Image.Image:
+    return Image.new("RGB", (width, height), colour)
+
+
+def cutout(width: int = 16, height: int = 12) -> Image.Image:
+    """Opaque in the middle, transparent around."""
+    image = Image.new("RGBA", (width, height))
+    image.paste((200, 40, 30, 255), (3, 3, width - 3, height - 3))
+    return image
+
+
+class Folders:
+    """Three folders of pictures that a test fills."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for name in ("backgrounds", "foregrounds", "masks"):
+            (root / name).mkdir()
+
+    def put(self, name: str, image: Image.Image) -> None:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path)
+
+    def prepare(self, *settings: str, masks: bool = False, skip_bad: bool = False) -> PreparedSet:
+        return prepare_inputs(
+            InputFolders(
+                str(self.root / "backgrounds"),
+                str(self.root / "foregrounds"),
+                str(self.root / "masks") if masks else None,
+            ),
+            load_recipe("default", [*CANVAS, *settings]),
+            str(self.root / "out"),
+            skip_bad,
+        )
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Folders:
+    folders = Folders(tmp_path)
+    folders.put("backgrounds/wall.png", opaque(50, 50))
+    folders.put("foregrounds/chair.png", cutout())
+    return folders
+
+
+def spoil(folders: Folders) -> dict[str, str]:
+    """Bad inputs of every kind: file name and what must be said of it."""
+    folders.put("backgrounds/cut.jpg", opaque(64, 64))
+    path = folders.root / "backgrounds" / "cut.jpg"
+    path.write_bytes(path.read_bytes()[:200])
+    (folders.root / "backgrounds" / "notes.png").write_text("not a picture at all")
+    (folders.root / "backgrounds" / "nothing.jpg").write_bytes(b"")
+    folders.put("backgrounds/wall.jpg", opaque(50, 50))
+    folders.put("foregrounds/photo.png", opaque(20, 20).convert("RGBA"))
+    folders.put("foregrounds/ghost.png", Image.new("RGBA", (20, 20)))
+    return {
+        "cut.jpg": "damaged or truncated",
+        "notes.png": "is not a picture",
+        "nothing.jpg": "is empty",
+        "wall.png": "has the same name as wall.jpg. Rename one of the two",
+        "photo.png": "has no transparency and no mask. Cut it out (RGBA), or give a folder",
+        "ghost.png": "is wholly transparent",
+    }
+
+
+def test_all_bad_inputs_are_listed_together(good: Folders):
+    bad = spoil(good)
+    with pytest.raises(UserError) as caught:
+        good.prepare()
+    lines = str(caught.value).splitlines()
+    assert lines[0].startswith(f"{len(bad)} bad inputs; nothing was made")
+    for name, problem in bad.items():
+        (line,) = [line for line in lines if f"{name}:" in line]
+        assert problem in line
+
+
+def test_bad_inputs_can_be_left_out(good: Folders):
+    bad = spoil(good)
+    prepared = good.prepare(skip_bad=True)
+    assert [picture.name for picture in prepared.source.backgrounds] == ["wall"]
+    assert [picture.name for picture in prepared.source.foregrounds] == ["chair"]
+    assert {finding.to_json()["file"] for finding in prepared.findings} == set(bad)
+
+
+def test_nothing_good_is_left_is_an_error(tmp_path: Path):
+    folders = Folders(tmp_path)
+    folders.put("backgrounds/wall.png", opaque(50, 50))
+    folders.put("foregrounds/photo.png", opaque(20, 20))
+    with pytest.raises(UserError, match="no usable foregrounds"):
+        folders.prepare(skip_bad=True)
+
+
+def test_missing_and_empty_folders_are_said(good: Folders, tmp_path: Path):
+    for folder, message in (("nowhere", "there is no such folder"), ("masks", "no pictures in it")):
+        with pytest.raises(UserError, match=message):
+            prepare_inputs(
+                InputFolders(str(tmp_path / folder), str(tmp_path / "foregrounds")),
+                load_recipe("default"),
+                str(tmp_path / "out"),
+            )
+
+
+def test_a_foreground_that_does_not_fit_is_said(good: Folders):
+    good.put("foregrounds/wide.png", cutout(41, 10))
+    with pytest.raises(UserError, match=r"wide.png: is too large. It is drawn 41 pixels wide"):
+        good.prepare("foregrounds.size={mode: native}")
+    good.prepare("foregrounds.size={mode: native}", "placements.region=anywhere")
+
+
+def test_a_mask_file_is_the_mask_and_the_transparency_of_an_opaque_foreground(good: Folders):
+    mask = Image.new("L", (16, 12))
+    mask.paste(255, (0, 0, 8, 12))
+    good.put("masks/chair.png", mask)
+    good.put("foregrounds/photo.png", opaque(16, 12))
+    good.put("masks/photo.png", mask)
+    prepared = good.prepare("foregrounds.size={mode: native}", masks=True)
+    inputs = PreparedInputs(prepared.source)
+    photo, chair = inputs.foreground("photo", False), inputs.foreground("chair", False)
+    assert (photo.mask == np.asarray(mask)).all() and (chair.mask == np.asarray(mask)).all()
+    assert (np.asarray(photo.alpha) == np.asarray(mask)).all()
+    assert (np.asarray(chair.alpha) == np.asarray(cutout().getchannel("A"))).all()
+
+
+def test_a_mask_of_another_size_is_resized_with_a_warning(good: Folders):
+    good.put("masks/chair.png", Image.new("L", (32, 24), 255))
+    prepared = good.prepare(masks=True)
+    (finding,) = prepared.findings
+    assert finding.level == "warning" and "is 32×24 and its foreground chair.png is 16×12" in str(
+        finding
+    )
+
+
+def test_masks_and_foregrounds_must_match(good: Folders):
+    good.put("masks/table.png", Image.new("L", (16, 12), 255))
+    with pytest.raises(UserError) as caught:
+        good.prepare(masks=True)
+    assert "table.png: is a mask without a foreground" in str(caught.value)
+    assert "chair.png: has no mask of its name" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fit", "corner", "middle"),
+    [("crop", "green", "green"), ("stretch", "red", "green"), ("pad", "black", "green")],
+)
+def test_backgrounds_are_fitted_to_the_canvas(good: Folders, fit: str, corner: str, middle: str):
+    colours = {"red": (255, 0, 0), "green": (0, 255, 0), "black": (0, 0, 0)}
+    image = opaque(120, 30, colours["red"])
+    image.paste(colours["green"], (40, 0, 80, 30))
+    good.put("backgrounds/wide.png", image)
+    prepared = good.prepare(f"canvas.fit={fit}")
+    pixels = np.asarray(PreparedInputs(prepared.source).background("wide"))
+    assert pixels.shape == (30, 40, 3)
+    assert tuple(pixels[0, 1]) == colours[corner] and tuple(pixels[15, 20]) == colours[middle]
+
+
+def test_a_subfolder_is_a_class(good: Folders):
+    good.put("backgrounds/kitchen/wall.png", opaque(50, 50))
+    prepared = good.prepare()
+    assert [(p.name, p.label) for p in prepared.source.backgrounds] == [
+        ("kitchen/wall", "kitchen"),
+        ("wall", ""),
+    ]
+
+
+def test_a_canvas_may_be_grey(good: Folders):
+    prepared = good.prepare("canvas.colour=grey")
+    inputs = PreparedInputs(prepared.source)
+    assert inputs.background("wall").mode == "L"
+    assert inputs.foreground("chair", False).colour.mode == "L"
+    assert len(prepared.moments["backgrounds"].sums) == 1
+
+
+def test_names_are_made_safe():
+    assert safe_name("комната/客厅 1_a-b.c") == "комната/客厅 1_a-b.c"
+    assert safe_name("a+b%c:d*e\nf\\g") == "a%2Bb%25c%3Ad%2Ae%0Af%5Cg"
+
+
+def test_preparation_is_the_same_each_time(good: Folders):
+    for i in range(5):
+        good.put(f"backgrounds/more{i}.png", opaque(60 + i, 50, (i, i, i)))
+    first = good.prepare()
+    data = (good.root / "out" / "backgrounds.tfrecord").read_bytes()
+    assert good.prepare().checksums == first.checksums
+    assert (good.root / "out" / "backgrounds.tfrecord").read_bytes() == data

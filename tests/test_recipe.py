@@ -1,0 +1,107 @@
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.recipe import Recipe, builtin_recipes, load_recipe
+
+
+def test_the_builtin_recipes_load():
+    assert "default" in builtin_recipes()
+    assert all(load_recipe(name).name == name for name in builtin_recipes())
+
+
+def test_settings_reach_nested_keys():
+    recipe = load_recipe("default", ["canvas.width=160", "splits.fractions={all: 1.0}", "seed=7"])
+    assert (recipe.canvas.width, recipe.seed, recipe.splits.fractions) == (160, 7, {"all": 1.0})
+
+
+def test_a_resolved_recipe_is_whole_and_reads_back(tmp_path):
+    recipe = load_recipe("default", ["foregrounds.size={mode: height, height: 60}"])
+    path = tmp_path / "stored.yaml"
+    path.write_text(recipe.to_yaml())
+    assert load_recipe(str(path)) == recipe
+    assert set(Recipe.model_fields) == {line.split(":")[0] for line in _top_level(path)}
+
+
+def _top_level(path):
+    return [line for line in path.read_text().splitlines() if not line.startswith(" ")]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("canvas.widht=5", r"canvas.widht: no such key. There are: width, height, fit, colour"),
+        ("placement.per_pair=5", r"placement: no such key. There are: name, seed, canvas"),
+        ("canvas.width=wide", r"canvas.width: .*integer.*'wide'"),
+        ("canvas.width=1.5", r"canvas.width: .*1.5"),
+        ("masks.soft=1", r"masks.soft: .*boolean.*1"),
+        ("placements.per_pair=0", r"placements.per_pair: .*greater than or equal to 1.*0"),
+        ("canvas.fit=squash", r"canvas.fit: .*'crop', 'stretch' or 'pad'.*'squash'"),
+        ("splits.fractions={a: 0.5, b: 0.4}", r"fractions must add up to 1, not 0.9"),
+        ("splits.fractions={a: 1.5, b: -0.5}", r"fractions lie above 0 and up to 1; a is 1.5"),
+        ("splits.fractions={a/b: 1.0}", r"split names are .* not 'a/b'"),
+        ("foregrounds.scale=[2.0, 1.0]", r"scale is \[from, to\] .* not \[2.0, 1.0\]"),
+        (
+            "foregrounds.size={mode: fixed, width: 300, height: 50}",
+            r"foregrounds 300 pixels wide cannot lie inside a canvas 224 pixels wide",
+        ),
+        (
+            "foregrounds={size: {mode: height, height: 150}, scale: [1.0, 2.0]}",
+            r"foregrounds 300 pixels high cannot lie inside",
+        ),
+        (
+            "placements={region: anywhere, distinct: true, per_pair: 225}",
+            r"225 distinct places need as many rows and columns; the canvas is 224×224",
+        ),
+        ("foregrounds.size.mode=native", r"fraction: does not go with mode native"),
+        ("foregrounds.size={mode: fixed, width: 5}", r"size.height: is needed by mode fixed"),
+        ("canvas", r"give KEY.PATH=VALUE"),
+        ("seed.x=1", r"seed is a value, not a section"),
+        ("seed=[", r"not YAML"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(setting: str, message: str):
+    with pytest.raises(UserError, match=message):
+        load_recipe("default", [setting])
+
+
+def test_all_that_is_wrong_is_said_at_once():
+    with pytest.raises(UserError) as caught:
+        load_recipe("default", ["canvas.width=0", "image.quality=101", "colour=red"])
+    assert all(key in str(caught.value) for key in ("canvas.width", "image.quality", "colour"))
+
+
+def test_a_recipe_that_is_not_there_names_those_that_are():
+    with pytest.raises(UserError, match=r"'offce' cannot be read \(No such file.*one of: default"):
+        load_recipe("offce")
+
+
+def test_a_recipe_is_a_mapping(tmp_path):
+    path = tmp_path / "list.yaml"
+    path.write_text("- canvas\n- seed\n")
+    with pytest.raises(UserError, match="a recipe is a mapping"):
+        load_recipe(str(path))
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ("{mode: fixed, width: 80, height: 70}", (80, 70)),
+        ("{mode: height, height: 100}", (50, 100)),
+        ("{mode: max_side, max_side: 150}", (75, 150)),
+        ("{mode: canvas_fraction, fraction: 0.5}", (40, 80)),
+        ("{mode: native}", (60, 120)),
+    ],
+)
+def test_sizes_of_a_foreground_of_60_by_120_on_200_by_160(size: str, expected: tuple[int, int]):
+    recipe = load_recipe(
+        "default", ["canvas={width: 200, height: 160}", f"foregrounds.size={size}"]
+    )
+    assert recipe.foregrounds.drawn_size(60, 120, recipe.canvas) == expected
+
+
+def test_chunks_are_multiples_of_16_and_bounded():
+    sizes = [
+        load_recipe("default", [f"canvas={{width: {side}, height: {side}}}"]).chunk_examples
+        for side in (8, 160, 224, 1024, 8192)
+    ]
+    assert sizes == [512, 80, 32, 2, 1]
