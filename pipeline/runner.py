@@ -30,6 +30,8 @@ def pipeline_options(arguments: Sequence[str]) -> PipelineOptions:
         if "direct_num_workers" not in given:
             defaults.append(f"--direct_num_workers={os.cpu_count() or 1}")
         options = PipelineOptions([*arguments, *defaults])
+        # The workers fill the cores: threads of numpy's within each would only get in their way.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     return options
 
 
