@@ -76,6 +76,7 @@ def generate(job: Job, output: str, options: PipelineOptions, restart: bool = Fa
         else:
             if state is State.UNFINISHED:
                 _refuse_another(workspace.read_run(), description.run, output, state)
+                workspace.sweep()
                 print("going on with the unfinished run", file=sys.stderr)
             workspace.write_run(description.run)
             for name in PREPARED:

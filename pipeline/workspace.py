@@ -125,6 +125,20 @@ class Workspace:
         )
         delete_files([self.work_path(RUN)])
 
+    def sweep(self) -> None:
+        """Deletes what an interrupted run left half-written: parts, and records undescribed."""
+        paths = {file.path for file in list_files(self.work_folder)}
+        delete_files(
+            path
+            for path in paths
+            if path.endswith(".part")
+            or (
+                path.endswith(".tfrecord")
+                and f"{path.removesuffix('.tfrecord')}.json" not in paths
+                and not path.startswith(self.work_path(INPUTS))
+            )
+        )
+
     def sizes(self) -> dict[str, int]:
         """Bytes of each file in the output folder, by name."""
         return {

@@ -86,6 +86,20 @@ def test_a_finished_shard_is_not_made_again(
     assert file_bytes(output) == file_bytes(dataset)
 
 
+def test_what_is_half_written_is_swept_away(
+    monkeypatch: pytest.MonkeyPatch, folders: InputFolders, tmp_path: Path
+):
+    output = tmp_path / "made"
+    interrupt(monkeypatch, folders, output, after=7)
+    work = output / "_unfinished"
+    segment = next(work.rglob("*-n7-*.tfrecord"))
+    for name in ("abc.tfrecord.part", "0000000-n7-abc.part", "0000000-n7-abc.tfrecord"):
+        (segment.parent / name).write_bytes(b"torn")
+    Workspace(str(output)).sweep()
+    assert not list(work.rglob("*abc*"))
+    assert len(list(work.rglob("*-n*.tfrecord"))) == len(list(work.rglob("*-n*.json"))) == 7
+
+
 @pytest.mark.parametrize("suffix", ["tfrecord", "json"])
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "delete"])
 def test_a_damaged_segment_is_made_again(
