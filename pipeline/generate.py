@@ -6,7 +6,6 @@ import contextlib
 import importlib.metadata
 import json
 import multiprocessing
-import os
 import posixpath
 import re
 import sys
@@ -14,6 +13,7 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -57,9 +57,6 @@ def generate(job: Job, output: str, options: PipelineOptions, restart: bool = Fa
     workspace = Workspace(output)
     workspace.state()  # refuses a folder of something else before anything is put into it
     with at_work(workspace):
-        if restart:
-            workspace.clear()
-        state = workspace.state()
         inputs = prepare_inputs(
             job.folders, job.recipe, workspace.work_path(INPUTS), job.skip_bad_inputs
         )
@@ -69,6 +66,9 @@ def generate(job: Job, output: str, options: PipelineOptions, restart: bool = Fa
         description = _describe(job.recipe, workspace, inputs, depth)
         for finding in inputs.findings:
             print(f"{finding.level}: {finding}", file=sys.stderr)
+        if restart:  # only now that nothing is refused any more
+            workspace.clear()
+        state = State.FRESH if restart else workspace.state()
         if state is State.FINISHED:
             _refuse_another(workspace.read_manifest()["run"], description.run, output, state)
             _check_shards_are_there(workspace)
@@ -89,7 +89,8 @@ def generate(job: Job, output: str, options: PipelineOptions, restart: bool = Fa
 def at_work(workspace: Workspace) -> Iterator[None]:
     """Holds the workspace's lock, and tidies up once it is released."""
     held = False
-    existed = os.path.isdir(workspace.output)
+    output = Path(workspace.output).absolute()
+    new = [path for path in (output, *output.parents) if not path.exists()]
     try:
         with OutputLock(workspace.work_folder):
             held = True
@@ -101,8 +102,8 @@ def at_work(workspace: Workspace) -> Iterator[None]:
             # What cannot be tidied now, the next run tidies.
             with contextlib.suppress(OSError):
                 workspace.tidy()
-                if not existed and is_local(workspace.output):
-                    os.rmdir(workspace.output)  # which succeeds for an empty folder alone
+                for folder in new if is_local(workspace.output) else ():
+                    folder.rmdir()  # which succeeds for an empty folder alone
 
 
 def _refuse_another(before: dict[str, Any], now: dict[str, Any], output: str, state: State) -> None:

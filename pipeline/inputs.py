@@ -168,7 +168,10 @@ def _eight_bit(image: Image.Image) -> Image.Image:
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
         values = np.asarray(image, np.float64)
-        peak = 65535 if values.max(initial=0) > 255 else 255
+        if not np.isfinite(values).all():
+            raise _BadPicture("has values that are no numbers", "Take it away or convert it.")
+        largest = values.max(initial=0)
+        peak = 65535 if largest > 255 else 1 if image.mode == "F" and largest <= 1 else 255
         return Image.fromarray(np.clip(values * (255 / peak), 0, 255).astype(np.uint8))
     if image.mode in ("L", "LA", "RGB", "RGBA"):
         return image
@@ -227,6 +230,12 @@ def prepare_foreground(
     except UserError as error:
         raise _BadPicture("is too large", f"{str(error)[0].upper()}{str(error)[1:]}.") from error
     largest = recipe.foregrounds.scale[1]
+    if width * height * largest**2 > MAX_PIXELS:
+        raise _BadPicture(
+            f"is drawn {width * largest:.0f}×{height * largest:.0f} pixels large, more than "
+            f"{MAX_PIXELS // 10**6} million",
+            "Set foregrounds.size smaller, or crop it.",
+        )
     mode = "L" if recipe.canvas.colour == "grey" else "RGB"
     cutout = resize(
         Cutout(image.convert(mode), alpha, np.asarray(mask)),
@@ -246,9 +255,11 @@ def _open_mask(
     mask_file: InputFile, file: InputFile, size: tuple[int, int], findings: list[Finding]
 ) -> Image.Image:
     try:
-        mask = open_picture(mask_file.path).convert("L")
+        picture = open_picture(mask_file.path).convert("RGBA")
     except _BadPicture as error:
         raise _BadPicture(f"its mask {mask_file.path} {error.problem}", error.remedy) from error
+    # A white shape on transparency: what is transparent is black.
+    mask = Image.alpha_composite(Image.new("RGBA", picture.size, "black"), picture).convert("L")
     if mask.size != size:
         findings.append(
             Finding(
@@ -271,11 +282,15 @@ def prepare_inputs(
     Raises UserError that lists every bad input, unless `skip_bad`: then they are left out, and
     only having no good background or no good foreground is an error.
     """
-    backgrounds, findings = _without_twins(find_pictures(folders.backgrounds))
-    foregrounds, twins = _without_twins(find_pictures(folders.foregrounds))
+    found = _find_all(folders)
+    backgrounds, findings = _without_twins(found["backgrounds"])
+    foregrounds, twins = _without_twins(found["foregrounds"])
     findings += twins
-    masks, more = _match_masks(folders.masks, foregrounds)
-    findings += more
+    masks: dict[str, InputFile] = {}
+    if folders.masks is not None:
+        masks, more = _match_masks(found["masks"], foregrounds)
+        findings += more
+        foregrounds = [file for file in foregrounds if file.name in masks]
     checksums: dict[str, int] = {}
     moments: dict[str, Moments] = {}
 
@@ -325,8 +340,8 @@ def prepare_inputs(
             f"{listing}\n"
             "Mend them, or go on without them by --skip-bad-inputs."
         )
-    for kind, found in pictures.items():
-        if not found:
+    for kind, usable in pictures.items():
+        if not usable:
             raise UserError(f"no usable {kind} in {getattr(folders, kind)}.")
     source = PreparedSource(
         backgrounds_path=paths["backgrounds"],
@@ -405,12 +420,25 @@ def _without_twins(files: Iterable[InputFile]) -> tuple[list[InputFile], list[Fi
     return list(first.values()), findings
 
 
+def _find_all(folders: InputFolders) -> dict[str, list[InputFile]]:
+    """The pictures of every folder that is given. Raises UserError of all that are wrong."""
+    found, problems = {}, []
+    for kind in ("backgrounds", "foregrounds", "masks"):
+        folder = getattr(folders, kind)
+        if folder is not None:
+            try:
+                found[kind] = find_pictures(folder)
+            except UserError as error:
+                problems.append(str(error))
+    if problems:
+        raise UserError("\n".join(problems))
+    return found
+
+
 def _match_masks(
-    folder: str | None, foregrounds: Sequence[InputFile]
+    files: Sequence[InputFile], foregrounds: Sequence[InputFile]
 ) -> tuple[dict[str, InputFile], list[Finding]]:
-    if folder is None:
-        return {}, []
-    masks, findings = _without_twins(find_pictures(folder))
+    masks, findings = _without_twins(files)
     names = {file.name for file in foregrounds}
     for mask in masks:
         if mask.name not in names:

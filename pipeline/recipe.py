@@ -111,6 +111,8 @@ class Foregrounds(_Section):
                 factor = size.max_side / max(width, height)
             case CanvasFractionSize():
                 factor = size.fraction * min(canvas.width / width, canvas.height / height)
+                # Rounded down, to stay within the fraction; but 79.999… is 80.
+                return max(1, int(width * factor + 1e-6)), max(1, int(height * factor + 1e-6))
         return max(1, round(width * factor)), max(1, round(height * factor))
 
 
@@ -303,12 +305,27 @@ def _read_recipe(name_or_path: str) -> tuple[dict[str, Any], str]:
     return data, source
 
 
+class _Loader(yaml.SafeLoader):
+    """Plain data, as `yaml.safe_load` gives, but no key twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key.value, str) and key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value} is given twice", key.start_mark
+                )
+            if isinstance(key.value, str):
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def _parse_yaml(text: str, source: str) -> Any:
     """Plain data from YAML: no objects, and no aliases, which a few lines can make explode."""
     try:
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
             raise UserError(f"{source}: aliases (*name) are not allowed. Write the value out.")
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
         raise UserError(f"{source}: not YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:

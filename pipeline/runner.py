@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.runners.runner import create_runner
 
 from pipeline.errors import UserError
 
@@ -32,6 +33,10 @@ def pipeline_options(arguments: Sequence[str]) -> PipelineOptions:
         options = PipelineOptions([*arguments, *defaults])
         # The workers fill the cores: threads of numpy's within each would only get in their way.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    try:
+        create_runner(options.view_as(StandardOptions).runner)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise UserError(str(error)) from error
     return options
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
@@ -32,6 +33,8 @@ _OURS = re.compile(
     r"depthmask-\w+\.tfrecord-\d{5,}-of-\d{5,}|(backgrounds|foregrounds)\.tfrecord|index\.csv|"
     r"(dataset_info|features|statistics|manifest)\.json|README\.md|recipe\.yaml|errors\.jsonl"
 )
+# All that a run puts into its work folder.
+_OUR_WORK = re.compile(r"(lock|run)\.json|inputs/|\w+-\d{5,}/|[^/]+\.part$")
 
 
 class State(enum.Enum):
@@ -61,9 +64,10 @@ class Workspace:
     def state(self) -> State:
         """Looks what is there. Raises UserError for a folder of something else."""
         names = self._names()
-        if MANIFEST in names:
+        if MANIFEST in names and self._holds_our_manifest():
             return State.FINISHED
-        if not names or WORK_FOLDER in names:
+        ours = WORK_FOLDER in names and MANIFEST not in names and self._is_our_run(names)
+        if not names or ours:
             return State.UNFINISHED if self._run_file_exists() else State.FRESH
         shown = ", ".join(sorted(names)[:3]) + (", …" if len(names) > 3 else "")
         raise UserError(
@@ -71,10 +75,31 @@ class Workspace:
             "empty this one first."
         )
 
+    def _holds_our_manifest(self) -> bool:
+        try:
+            manifest = json.loads(read_file(self.path(MANIFEST)))
+        except ValueError:
+            return False
+        except OSError as error:
+            raise UserError(f"{self.path(MANIFEST)}: cannot be read: {error}") from error
+        return isinstance(manifest, dict) and {"run", "shards"} <= manifest.keys()
+
+    def _is_our_run(self, names: set[str]) -> bool:
+        """Whether all that is there can be an unfinished run's."""
+        if self._run_file_exists():
+            return True
+        root = len(join(self.work_folder, ""))
+        work = {file.path[root:].lstrip("/") for file in list_files(self.work_folder)}
+        return all(name == WORK_FOLDER or _OURS.fullmatch(name) for name in names) and all(
+            map(_OUR_WORK.match, work)
+        )
+
     def _names(self) -> set[str]:
         """Names of the files and folders in the output folder."""
-        if os.path.isfile(self.output):
-            raise UserError(f"{self.output} is a file. Give a new folder as --output.")
+        if is_local(self.output):
+            for path in (Path(self.output), *Path(self.output).parents):
+                if path.is_file():
+                    raise UserError(f"{path} is a file. Give a new folder as --output.")
         try:
             if is_local(self.output):
                 return set(os.listdir(self.output)) if os.path.isdir(self.output) else set()
@@ -121,7 +146,7 @@ class Workspace:
         delete_files(
             file.path
             for file in list_files(self.work_folder)
-            if file.name != RUN and not file.name.startswith(LOCK)
+            if file.name not in (RUN, *PREPARED) and not file.name.startswith(LOCK)
         )
         delete_files([self.work_path(RUN)])
 

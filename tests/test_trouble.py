@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import keras
+import psutil
 import pytest
 from apache_beam.io.filesystem import BeamIOError, FileMetadata
 from apache_beam.io.localfilesystem import LocalFileSystem
@@ -101,14 +102,10 @@ def test_a_worker_that_is_killed_ends_the_run_with_the_cause(
     output = tmp_path / "made"
     process = start(folders, output)
     wait_for_segments(output, 5)
-    # Linux: the workers are the grandchildren that run Beam's worker module.
-    listing = subprocess.run(
-        ["ps", "-eo", "pid,sid,args"], check=True, capture_output=True, text=True
-    ).stdout.splitlines()
     workers = [
-        int(line.split()[0])
-        for line in listing
-        if "sdk_worker_main" in line and line.split()[1] == str(process.pid)
+        child.pid
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if any("sdk_worker_main" in argument for argument in child.cmdline())
     ]
     os.kill(workers[-1], signal.SIGKILL)
     text, _ = process.communicate(timeout=60)

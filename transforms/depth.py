@@ -33,7 +33,9 @@ class DepthStorage(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     storage: Literal["metric16"] = "metric16"
-    scale: float = Field(0.001, gt=0, description="metres a step of the stored 16-bit value")
+    scale: float = Field(
+        0.001, gt=0, allow_inf_nan=False, description="metres a step of the stored 16-bit value"
+    )
 
     def quantise(self, depths: np.ndarray) -> np.ndarray:
         """`depths` float32 [n, h, w] in metres as uint16 [n, h, w]."""
