@@ -58,6 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"depthmask: the run failed: {error}", file=sys.stderr)
         print("What is finished is kept: run the same command again to go on.", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"depthmask: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("depthmask: stopped. Run the same command again to go on.", file=sys.stderr)
         return STOPPED

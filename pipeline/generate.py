@@ -52,7 +52,8 @@ def generate(job: Job, output: str, options: PipelineOptions, restart: bool = Fa
     A folder with an unfinished run of just the same job is completed, to the same bytes; one with
     the finished dataset is left as it is. `restart` deletes what a run has made there, first.
     Raises UserError for bad input, before any example is made and with nothing harmed, and RunError
-    where the run fails: what it has finished is used by the next.
+    where the run fails: what it has finished is used by the next. A file system that fails as the
+    folder is first looked at gives OSError.
     """
     workspace = Workspace(output)
     workspace.state()  # refuses a folder of something else before anything is put into it
@@ -82,7 +83,7 @@ def generate(job: Job, output: str, options: PipelineOptions, restart: bool = Fa
             for name in PREPARED:
                 rename_file(join(workspace.work_path(INPUTS), name), workspace.path(name))
             run_job(plan, inputs.source.moved(output), job.depth_stage, description, options)
-    print_summary(output)
+        print_summary(output)
 
 
 @contextlib.contextmanager

@@ -234,7 +234,7 @@ def test_a_failing_file_system_loses_nothing(
         try:
             make_dataset(folders, f"faulty://{output}")
             break
-        except (RunError, UserError) as error:
+        except (RunError, UserError, OSError) as error:
             assert "injected" in str(error) and "\n" not in str(error)
     assert FaultyFileSystem.faults >= 3
     shutil.rmtree(output / "_unfinished", ignore_errors=True)  # its folders: here they are real
