@@ -1,0 +1,1 @@
+"""How the depth network that ships with depthmask is trained; needed only to train it again."""
