@@ -185,7 +185,7 @@ def features_json(description: DatasetDescription) -> dict[str, Any]:
     features = {
         "id": _text(),
         "image": _image(canvas.height, canvas.width, canvas.channels, recipe.image.format),
-        "mask": _image(canvas.height, canvas.width, 1, "png"),
+        "mask": _image(canvas.height, canvas.width, recipe.masks.channels, recipe.masks.format),
     }
     if description.depth:
         depth = description.depth

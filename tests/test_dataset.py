@@ -173,8 +173,16 @@ def test_importing_the_reader_loads_no_beam(dataset: Path):
             "placements.flip=shared",
             "splits={by: background, fractions: {train: 0.5, test: 0.5}}",
         ),
+        ("masks.format=jpeg", "masks.quality=30", "masks.channels=3"),
+        (
+            "masks={format: jpeg, soft: true, source: colour, range: [1, 255]}",
+            "placements={region: range, x: [1, 20], y: [1, 30], per_pair: 3}",
+        ),
     ],
-    ids=["grey-png", "soft-scaled-anywhere", "distinct-shared-by-background"],
+    ids=[
+        *("grey-png", "soft-scaled-anywhere", "distinct-shared-by-background"),
+        *("jpeg-masks-of-3-channels", "masks-by-colour-in-a-range"),
+    ],
 )
 def test_other_recipes_are_right_too(
     folders: InputFolders, tmp_path: Path, settings: tuple[str, ...]
@@ -183,6 +191,18 @@ def test_other_recipes_are_right_too(
 
     made = make_dataset(folders, tmp_path / "made", *settings)
     assert [check for check in verify(str(made)) if check.problems] == []
+
+
+def test_masks_stored_as_jpeg_read_alike_everywhere(folders: InputFolders, tmp_path: Path):
+    made = make_dataset(folders, tmp_path / "made", "masks={format: jpeg, channels: 3}")
+    exact = make_dataset(folders, tmp_path / "exact")
+    masks = {e["id"]: e["mask"] for e in depthmask.load(str(exact), "train").as_numpy_iterator()}
+    theirs = tfds.builder_from_directory(str(made)).as_dataset("train").as_numpy_iterator()
+    by_tfds = {example["id"]: example["mask"] for example in theirs}
+    for example in depthmask.load(str(made), "train").as_numpy_iterator():
+        assert example["mask"].shape == (40, 48, 3)
+        assert (example["mask"] == by_tfds[example["id"]]).all()
+        assert ((example["mask"] >= 128) == (masks[example["id"]] == 255)).mean() > 0.99
 
 
 def test_depth_by_a_keras_model(folders: InputFolders, tmp_path: Path):

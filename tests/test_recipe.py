@@ -50,8 +50,23 @@ def _top_level(path):
         ),
         (
             "placements={region: anywhere, distinct: true, per_pair: 225}",
-            r"225 distinct places need as many rows and columns; the canvas is 224×224",
+            r"225 distinct places need as many rows and columns; there are 224×224",
         ),
+        ("placements.region=range", r"placements: x goes with region range, which needs it"),
+        ("placements.x=[0, 5]", r"placements: x goes with region range"),
+        (
+            "placements={region: range, x: [5, 4], y: [0, 9]}",
+            r"x is \[from, to\] with 0 <= from <= to, not \[5, 4\]",
+        ),
+        (
+            "placements={region: range, x: [0, 9], y: [0, 224]}",
+            r"placements.y goes to 224, beyond a canvas 224×224",
+        ),
+        (
+            "placements={region: range, x: [0, 9], y: [0, 99], distinct: true, per_pair: 11}",
+            r"11 distinct places need as many rows and columns; there are 10×100",
+        ),
+        ("masks.range=[9, 256]", r"range is \[from, to\], 0 <= from <= to <= 255, not \[9, 256\]"),
         ("foregrounds.size.mode=native", r"fraction: does not go with mode native"),
         ("foregrounds.size={mode: fixed, width: 5}", r"size.height: is needed by mode fixed"),
         ("canvas", r"give KEY.PATH=VALUE"),
@@ -75,6 +90,26 @@ def test_a_recipe_that_is_not_there_names_those_that_are():
         load_recipe("offce")
 
 
+def test_a_recipe_says_what_differs_from_its_base(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "base: default\nimage: {quality: 50}\nsplits: {fractions: {all: 1.0}}\n"
+        "foregrounds: {size: {mode: native}}\nplacements: {region: anywhere}\n"
+    )
+    recipe = load_recipe(str(path), ["seed=3"])
+    assert (recipe.image.format, recipe.image.quality) == ("jpeg", 50)
+    assert recipe.splits.by == "example" and recipe.splits.fractions == {"all": 1.0}
+    assert (recipe.foregrounds.size.mode, recipe.seed) == ("native", 3)
+    assert recipe.name == "custom"  # a base's name is not another recipe's
+
+
+def test_a_base_that_is_not_there_names_those_that_are(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("base: offce\n")
+    with pytest.raises(UserError, match=r"base is 'offce': give one of: .*default"):
+        load_recipe(str(path))
+
+
 def test_a_recipe_is_a_mapping(tmp_path):
     path = tmp_path / "list.yaml"
     path.write_text("- canvas\n- seed\n")
@@ -87,6 +122,7 @@ def test_a_recipe_is_a_mapping(tmp_path):
     [
         ("{mode: fixed, width: 80, height: 70}", (80, 70)),
         ("{mode: height, height: 100}", (50, 100)),
+        ("{mode: height, height: 100, max_width: 40}", (40, 80)),
         ("{mode: max_side, max_side: 150}", (75, 150)),
         ("{mode: canvas_fraction, fraction: 0.5}", (40, 80)),
         ("{mode: native}", (60, 120)),

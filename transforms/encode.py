@@ -12,7 +12,7 @@ import numpy as np
 from apache_beam.metrics import Metrics
 
 from transforms.chunks import ChunkSpec, ComposedChunk, EncodedChunk, Placement
-from transforms.codecs import ImageCodec, encode_binary_mask, encode_grey, encode_image
+from transforms.codecs import ImageCodec, MaskCodec, encode_grey, encode_image, encode_mask
 from transforms.depth import DepthStorage
 from transforms.records import frame_record, serialize_example
 from transforms.statistics import measure
@@ -61,20 +61,20 @@ def index_rows(spec: ChunkSpec) -> str:
 
 @dataclass(frozen=True)
 class RecordEncoder:
-    """Encodes chunks: `image` says how composites are stored, `depth` how depth is (or None).
+    """Encodes chunks: says how composites, masks and depth (None: there is none) are stored.
 
-    Masks are lossless PNG, of 1 bit where `binary_masks`, else of 8.
+    `binary_masks`: they are of 0 and 255 alone.
     """
 
     image: ImageCodec
+    mask: MaskCodec
     binary_masks: bool
     depth: DepthStorage | None
 
     def encode(self, chunk: ComposedChunk) -> EncodedChunk:
-        encode_mask = encode_binary_mask if self.binary_masks else encode_grey
         pictures = {
             "image": [encode_image(image, self.image) for image in chunk.images],
-            "mask": [encode_mask(mask) for mask in chunk.masks],
+            "mask": [encode_mask(mask, self.mask, self.binary_masks) for mask in chunk.masks],
         }
         moments = {"composites": measure(chunk.images), "masks": measure(chunk.masks)}
         if self.depth is not None and chunk.depths is not None:
