@@ -133,6 +133,7 @@ def manifest_json(
                 "examples": shard.examples,
                 "bytes": shard.bytes,
                 "crc32c": crc_text(shard.crc32c),
+                "picture_bytes": shard.picture_bytes,
                 "moments": {kind: m.to_json() for kind, m in sorted(shard.moments.items())},
             }
             for shard in shards

@@ -137,6 +137,7 @@ def _write_down(key: ShardKey, entry: dict[str, Any], plan: Plan, layout: ShardL
         bytes=entry["bytes"],
         crc32c=int(entry["crc32c"], 16),
         moments={kind: Moments.from_json(m) for kind, m in entry["moments"].items()},
+        picture_bytes=entry["picture_bytes"],
     )
     rows = (index_rows(plan.chunk(chunk)).encode() for chunk in plan.chunk_keys(key))
     describe_shard(shard, rows, layout)

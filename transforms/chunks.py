@@ -72,12 +72,16 @@ class ComposedChunk:
 
 @dataclass(frozen=True)
 class EncodedChunk:
-    """A chunk as it is stored: framed TFRecord bytes, CSV index rows, and its exact statistics."""
+    """A chunk as it is stored: framed TFRecord bytes, CSV index rows, and its exact statistics.
+
+    `picture_bytes`: what the encoded pictures of each feature (``image`` …) come to.
+    """
 
     key: ChunkKey
     records: bytes
     index_rows: str
     moments: dict[str, Moments]
+    picture_bytes: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,7 @@ class Segment:
     bytes: int
     crc32c: int
     moments: dict[str, Moments]
+    picture_bytes: dict[str, int]
 
     @property
     def description_path(self) -> str:
@@ -111,3 +116,4 @@ class Shard:
     bytes: int
     crc32c: int
     moments: dict[str, Moments] = field(repr=False)
+    picture_bytes: dict[str, int]

@@ -86,7 +86,13 @@ class RecordEncoder:
             features = example_features(placement)
             features |= {name: encoded[i] for name, encoded in pictures.items()}
             records.append(frame_record(serialize_example(features)))
-        return EncodedChunk(chunk.spec.key, b"".join(records), index_rows(chunk.spec), moments)
+        return EncodedChunk(
+            key=chunk.spec.key,
+            records=b"".join(records),
+            index_rows=index_rows(chunk.spec),
+            moments=moments,
+            picture_bytes={name: sum(map(len, encoded)) for name, encoded in pictures.items()},
+        )
 
 
 class _EncodeDoFn(beam.DoFn):  # type: ignore[misc]
