@@ -108,7 +108,7 @@ def verify(path: str, sample: int | None = None) -> Iterator[Check]:
     Yields one `Check` after another; the dataset is right when none has problems.
     """
     dataset = open_dataset(path)
-    files = _check_files(dataset)
+    files = check_files(dataset)
     yield files
     if any("missing" in problem for problem in files.problems):
         return
@@ -125,7 +125,7 @@ def verify(path: str, sample: int | None = None) -> Iterator[Check]:
     yield from _check_examples(dataset, sample)
 
 
-def _check_files(dataset: Dataset) -> Check:
+def check_files(dataset: Dataset) -> Check:
     """Every file that the manifest names is there, with its size and checksum."""
     check = Check("files")
     expected: list[tuple[str, str, int | None]] = [
