@@ -13,11 +13,12 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["depthmask*", "pipeline*", "transforms*"]),
-    package_data={"pipeline": ["recipes/*.yaml"]},
+    package_data={"pipeline": ["recipes/*.yaml"], "transforms": ["models/*.keras"]},
     install_requires=[
         "apache-beam[gcp]>=2.77,<3",
         "google-cloud-storage>=2.18",
         "google-crc32c>=1.5",
+        "h5py>=3.10",
         "numpy>=2.0,<3",
         "pillow>=11",
         "protobuf>=5",
@@ -26,6 +27,9 @@ setup(
         "tensorflow>=2.18,<3",
         "tqdm>=4.66",
     ],
-    extras_require={"tensorflow-io": ["tensorflow-io==0.37.1", "tensorflow>=2.16,<2.18"]},
+    extras_require={
+        "onnx": ["onnxruntime>=1.20"],
+        "tensorflow-io": ["tensorflow-io==0.37.1", "tensorflow>=2.16,<2.18"],
+    },
     entry_points={"console_scripts": ["depthmask=pipeline.cli:run"]},
 )

@@ -9,6 +9,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from transforms.plasma import PLASMA
+
 PICTURES = ("image", "mask", "depth")
 
 
@@ -78,7 +80,7 @@ def load(
     *,
     features: Sequence[str] | None = None,
     background_image: bool = False,
-    depth_in_metres: bool = True,
+    decode_depth: bool = True,
     normalize: bool = False,
     deterministic: bool = True,
 ) -> tf.data.Dataset:
@@ -88,7 +90,7 @@ def load(
     |---|---|---|---|
     | ``image`` | uint8 | [H, W, 3], grey [H, W, 1] | 0 … 255 |
     | ``mask`` | uint8 | [H, W, 1] or [H, W, 3] | 0 background, 255 foreground; between: see below |
-    | ``depth`` | float32 | [h, w, 1] | metres |
+    | ``depth`` | float32 | [h, w, 1] | metres, or relative: see ``decode_depth`` |
     | ``id``, ``background``, ``background_class``, ``foreground`` | string | [] | |
     | ``flip`` | bool | [] | the foreground is mirrored |
     | ``placement`` | int64 | [] | number among the places of this pair and flip |
@@ -103,7 +105,10 @@ def load(
       features: the keys to decode; all by default. What is not asked for costs nothing.
       background_image: adds ``background_image``, uint8 [H, W, C]: the picture without the
         foreground, joined by name. The backgrounds are held once, as PNG.
-      depth_in_metres: False gives ``depth`` as stored, uint16.
+      decode_depth: what depth means, ``read_info(path).manifest["depth"]`` says. Maps stored as
+        ``metric16`` come in its ``unit`` (None: relative, as the model gave them), those stored as
+        ``norm8`` and ``plasma8`` from 0, the least of each map, to 1, its greatest. False gives
+        them as stored: uint16 [h, w, 1], uint8 [h, w, 1] and, colour-mapped, uint8 [h, w, 3].
       normalize: gives ``image`` (and ``background_image``) as float32, (value / 255 - mean) / std
         with the dataset's own per-channel statistics of its composites.
       deterministic: False lets faster shards overtake slower ones.
@@ -112,7 +117,7 @@ def load(
       DatasetError: not a finished dataset, no such split, no such feature.
     """
     info = read_info(path)
-    decode = decoder(info, features, depth_in_metres=depth_in_metres)
+    decode = decoder(info, features, decode_depth=decode_depth)
     files = info.shards(split)
     dataset = tf.data.Dataset.from_tensor_slices(files).interleave(
         tf.data.TFRecordDataset,
@@ -123,7 +128,7 @@ def load(
     )
     steps: list[Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]] = []
     if background_image:
-        decode = decoder(info, _with(features, "background", info), depth_in_metres=depth_in_metres)
+        decode = decoder(info, _with(features, "background", info), decode_depth=decode_depth)
         steps.append(_background_joiner(info, keep_name=_asked(features, "background")))
     if normalize:
         steps.append(_normalizer(info))
@@ -140,7 +145,7 @@ def load(
 
 
 def decoder(
-    info: DatasetInfo, features: Sequence[str] | None = None, *, depth_in_metres: bool = True
+    info: DatasetInfo, features: Sequence[str] | None = None, *, decode_depth: bool = True
 ) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
     """A function from a serialised record to its tensors, as in `load`."""
     names = list(info.features) if features is None else list(features)
@@ -157,14 +162,25 @@ def decoder(
         for name in PICTURES:
             if name in tensors:
                 tensors[name] = _decode_picture(info, name, tensors[name])
-        if "depth" in tensors and depth_in_metres:
-            scale = info.manifest["depth"]["scale"]
-            tensors["depth"] = tf.cast(tensors["depth"], tf.float32) * scale
+        if "depth" in tensors and decode_depth:
+            tensors["depth"] = _depth(info, tensors["depth"])
         if "flip" in tensors:
             tensors["flip"] = tf.cast(tensors["flip"], tf.bool)
         return tensors
 
     return decode
+
+
+def _depth(info: DatasetInfo, stored: tf.Tensor) -> tf.Tensor:
+    """What a stored map means, float32 [h, w, 1]."""
+    depth = info.manifest["depth"]
+    if depth["storage"] == "plasma8":
+        # The nearest colour of the map: right for PNG, and all but right after JPEG.
+        colours = tf.constant(PLASMA, tf.float32)
+        pixels = tf.cast(stored, tf.float32)
+        likeness = 2 * tf.tensordot(pixels, colours, [[2], [1]]) - tf.reduce_sum(colours**2, 1)
+        stored = tf.argmax(likeness, axis=2)[..., None]
+    return tf.cast(stored, tf.float32) * depth["scale"]
 
 
 def _decode_picture(info: DatasetInfo, name: str, data: tf.Tensor) -> tf.Tensor:

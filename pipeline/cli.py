@@ -20,6 +20,7 @@ from pipeline.recipe import builtin_recipes, load_recipe
 
 if TYPE_CHECKING:  # commands import what they need: --help need not load Beam
     from pipeline.job import Job
+    from transforms.depth.models import ModelChoice
 
 
 STOPPED = 130
@@ -112,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         "--repair", action="store_true", help="first make again the shards that are damaged"
     )
     verify.add_argument(
-        "--depth-model", metavar="FILE", help="with --repair: the model that made the depth"
+        "--depth-model", metavar="MODEL", help="with --repair: the model that made the depth"
     )
     verify.set_defaults(command=_verify)
 
@@ -171,9 +172,10 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--depth-model",
-        default="none",
-        metavar="FILE",
-        help="a .keras model from pictures to metres, or none",
+        default="builtin",
+        metavar="MODEL",
+        help="builtin (small, for trying out), none, densedepth:FILE.h5, keras:FILE.keras (or a "
+        "SavedModel folder) or onnx:FILE.onnx; files may be gs://…",
     )
     parser.add_argument(
         "--skip-bad-inputs",
@@ -212,9 +214,18 @@ def _job(arguments: argparse.Namespace) -> Job:
     return Job(
         folders=InputFolders(arguments.backgrounds, arguments.foregrounds, arguments.masks),
         recipe=load_recipe(arguments.recipe, arguments.set),
-        depth_model=None if arguments.depth_model == "none" else arguments.depth_model,
+        depth_model=_depth_model(arguments.depth_model),
         skip_bad_inputs=arguments.skip_bad_inputs,
     )
+
+
+def _depth_model(text: str | None) -> ModelChoice | None:
+    from transforms.depth.models import DepthModelError, ModelChoice
+
+    try:
+        return None if text in (None, "none") else ModelChoice.parse(text)
+    except DepthModelError as error:
+        raise UserError(str(error)) from error
 
 
 def _generate(arguments: argparse.Namespace) -> int:
@@ -223,8 +234,8 @@ def _generate(arguments: argparse.Namespace) -> int:
 
     options = pipeline_options(arguments.beam_arguments)
     with _beam_log(arguments.verbose):
-        generate(_job(arguments), arguments.output, options, arguments.restart)
-    return 0
+        left_out = generate(_job(arguments), arguments.output, options, arguments.restart)
+    return 1 if left_out else 0
 
 
 @contextlib.contextmanager
@@ -278,7 +289,8 @@ def _verify(arguments: argparse.Namespace) -> int:
         from pipeline.runner import pipeline_options
 
         with _beam_log(verbose=False):
-            made = repair(arguments.dataset, arguments.depth_model, pipeline_options([]))
+            model = _depth_model(arguments.depth_model)
+            made = repair(arguments.dataset, model, pipeline_options([]))
         print(f"{made} shards were made again")
     return 0 if report(verify(arguments.dataset, arguments.sample)) else 1
 

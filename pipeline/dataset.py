@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from pipeline.workspace import MANIFEST, Workspace
 from transforms.chunks import Shard
 from transforms.encode import INDEX_COLUMNS
 from transforms.files import read_file, replace_file
+from transforms.segments import left_out_json
 from transforms.statistics import Moments
 
 FORMAT_VERSION = 1
@@ -28,10 +29,13 @@ _CHANNELS = {
 
 @dataclass(frozen=True)
 class DepthInfo:
-    """What depth a dataset has: pixels of each map, and the model that estimated it."""
+    """What depth a dataset has: pixels of each map, what they mean, the model they are of."""
 
     width: int
     height: int
+    quantity: str
+    metric: bool
+    kind: str
     model: str
     crc32c: str
 
@@ -60,7 +64,12 @@ class DatasetDescription:
         return {
             "recipe": self.recipe.model_dump(mode="json"),
             "inputs": self.input_checksums,
-            "depth_model": self.depth and {"name": self.depth.model, "crc32c": self.depth.crc32c},
+            "depth_model": self.depth
+            and {
+                "kind": self.depth.kind,
+                "name": self.depth.model,
+                "crc32c": self.depth.crc32c,
+            },
             "made_with": self.versions,
         }
 
@@ -84,7 +93,8 @@ def finish_dataset(
         "features.json": _json(features_json(description)),
         "dataset_info.json": _json(dataset_info_json(description, shards)),
         "errors.jsonl": "".join(
-            json.dumps(finding, ensure_ascii=False) + "\n" for finding in description.findings
+            json.dumps(entry, ensure_ascii=False) + "\n"
+            for entry in itertools.chain(description.findings, _left_out_entries(shards))
         ),
         "README.md": dataset_card(description, shards, statistics),
     }
@@ -99,6 +109,12 @@ def finish_dataset(
         write(name, [text.encode()])
     manifest = manifest_json(description, shards, checksums)
     write(MANIFEST, [_json(manifest).encode()])
+
+
+def _left_out_entries(shards: Sequence[Shard]) -> Iterator[dict[str, str]]:
+    for shard in shards:
+        for example in shard.left_out:
+            yield {"level": "error", "example": example.id, "problem": example.reason}
 
 
 def crc_text(crc: int) -> str:
@@ -135,6 +151,7 @@ def manifest_json(
                 "crc32c": crc_text(shard.crc32c),
                 "picture_bytes": shard.picture_bytes,
                 "moments": {kind: m.to_json() for kind, m in sorted(shard.moments.items())},
+                "left_out": left_out_json(shard.left_out),
             }
             for shard in shards
         ],
@@ -142,16 +159,22 @@ def manifest_json(
 
 
 def _depth_json(description: DatasetDescription) -> dict[str, Any] | None:
-    depth = description.depth
+    """What stored depth means: value × `scale` is `quantity`.
+
+    In metres where `unit` says so; else relative, by norm8 and plasma8 from the least (0) to the
+    greatest (1) value of each map.
+    """
+    depth, storage = description.depth, description.recipe.depth
     if depth is None:
         return None
     return {
-        "storage": description.recipe.depth.storage,
-        "unit": "metre",
-        "scale": description.recipe.depth.scale,
+        "storage": storage.storage,
+        "quantity": depth.quantity,
+        "unit": "metre" if depth.metric and storage.storage == "metric16" else None,
+        "scale": storage.step,
         "width": depth.width,
         "height": depth.height,
-        "model": depth.model,
+        "model": depth.model if depth.kind == "builtin" else f"{depth.kind}:{depth.model}",
     }
 
 
@@ -189,8 +212,11 @@ def features_json(description: DatasetDescription) -> dict[str, Any]:
         "mask": _image(canvas.height, canvas.width, recipe.masks.channels, recipe.masks.format),
     }
     if description.depth:
-        depth = description.depth
-        features["depth"] = _image(depth.height, depth.width, 1, "png", "uint16")
+        depth, storage = description.depth, recipe.depth
+        dtype = "uint16" if storage.storage == "metric16" else "uint8"
+        features["depth"] = _image(
+            depth.height, depth.width, storage.channels, storage.codec.format, dtype
+        )
     features |= {name: _text() for name in ("background", "background_class", "foreground")}
     features["flip"] = _scalar("bool")
     features |= {name: _scalar("int64") for name in ("placement", "x", "y", "width", "height")}
@@ -281,7 +307,7 @@ def dataset_card(
         "",
         "## Statistics",
         "",
-        "Of value/255 (depth: value/65535) over all pixels, before encoding.",
+        "Of value/255 (16-bit depth: value/65535) over all pixels, before encoding.",
         "",
         *statistics_table(statistics),
         "",

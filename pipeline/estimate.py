@@ -11,7 +11,8 @@ from pipeline.job import Job
 from pipeline.plan import Plan
 from transforms.chunks import ChunkKey
 from transforms.compose import compose_chunk
-from transforms.depth import DepthModelError, load_keras_model
+from transforms.depth.loading import load_depth_model
+from transforms.depth.models import DepthModelError
 from transforms.encode import RecordEncoder
 from transforms.prepared import PreparedInputs
 
@@ -51,7 +52,7 @@ def _bytes_an_example(job: Job, plan: Plan, inputs: PreparedInputs) -> float:
     stage = job.depth_stage
     if stage is not None:
         try:
-            model = load_keras_model(stage.model_path, stage.batch_size)
+            model = load_depth_model(stage)
             chunk = dataclasses.replace(chunk, depths=model.predict(chunk.images))
         except DepthModelError as error:
             raise UserError(str(error)) from error
@@ -59,6 +60,6 @@ def _bytes_an_example(job: Job, plan: Plan, inputs: PreparedInputs) -> float:
         job.recipe.image,
         job.recipe.masks,
         not job.recipe.masks.soft,
-        job.recipe.depth if stage else None,
+        stage.storage if stage else None,
     )
     return len(encoder.encode(chunk).records) / key.examples

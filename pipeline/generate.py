@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import apache_beam as beam
-import google_crc32c
 import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
@@ -27,15 +26,18 @@ from pipeline.dataset import DatasetDescription, DepthInfo, crc_text, statistics
 from pipeline.errors import RunError, UserError
 from pipeline.graph import build_graph
 from pipeline.inputs import PreparedSet, prepare_inputs
-from pipeline.job import DepthStage, Job
+from pipeline.job import Job
 from pipeline.lock import OutputLock
 from pipeline.plan import Plan
 from pipeline.progress import Progress, count_examples
 from pipeline.recipe import Recipe
 from pipeline.workspace import INPUTS, PREPARED, State, Workspace, differences
-from transforms.depth import DepthModelError, load_keras_model
+from transforms.chunks import ChunkKey, ChunkSpec
+from transforms.compose import compose_chunk
+from transforms.depth.loading import builtin_path, load_depth_model
+from transforms.depth.models import DepthModelError, DepthStage, checksum
 from transforms.files import is_local, join, read_file, rename_file
-from transforms.prepared import PreparedSource
+from transforms.prepared import PreparedInputs, PreparedSource
 from transforms.segments import ShardLayout
 
 # A worker's exception, as the last line of its traceback has it.
@@ -44,14 +46,19 @@ _CAUSE = re.compile(r"[\w.]+(Error|Exception|Interrupt)\b")
 _WORKER_GONE = ("Channel closed prematurely", "Socket closed", "Worker subprocess exited")
 # A change of any of these may change bytes.
 _VERSIONED = ("depthmask", "apache-beam", "numpy", "pillow")
-_VERSIONED_DEPTH = ("keras", "tensorflow")
+_VERSIONED_DEPTH = {"onnx": ("onnxruntime",)}
+# Examples that the depth model is tried on, before the long work.
+_TRIED = 16
+# The share of pixels beyond the range of storage that is a mistake, and not the sky.
+_CLIPPED = 0.01
 
 
-def generate(job: Job, output: str, options: PipelineOptions, restart: bool = False) -> None:
+def generate(job: Job, output: str, options: PipelineOptions, restart: bool = False) -> int:
     """Makes a dataset in the folder `output`, or goes on where an interrupted run stopped.
 
     A folder with an unfinished run of just the same job is completed, to the same bytes; one with
     the finished dataset is left as it is. `restart` deletes what a run has made there, first.
+    Gives the number of examples that had to be left out, which errors.jsonl names.
     Raises UserError for bad input, before any example is made and with nothing harmed, and RunError
     where the run fails: what it has finished is used by the next. A file system that fails as the
     folder is first looked at gives OSError.
@@ -64,7 +71,8 @@ def generate(job: Job, output: str, options: PipelineOptions, restart: bool = Fa
         )
         plan = Plan(job.recipe, inputs.source.backgrounds, inputs.source.foregrounds)
         _ = plan.splits  # refuses what cannot be dealt out
-        depth = try_depth_model(job.depth_model, job.recipe) if job.depth_model else None
+        stage = job.depth_stage
+        depth = try_depth_model(stage, plan, inputs.source) if stage else None
         description = _describe(job.recipe, workspace, inputs, depth)
         for finding in inputs.findings:
             print(f"{finding.level}: {finding}", file=sys.stderr)
@@ -83,8 +91,8 @@ def generate(job: Job, output: str, options: PipelineOptions, restart: bool = Fa
             workspace.write_run(description.run)
             for name in PREPARED:
                 rename_file(join(workspace.work_path(INPUTS), name), workspace.path(name))
-            run_job(plan, inputs.source.moved(output), job.depth_stage, description, options)
-        print_summary(output)
+            run_job(plan, inputs.source.moved(output), stage, description, options)
+        return print_summary(output)
 
 
 class WorkPlace(Protocol):
@@ -177,36 +185,71 @@ def _cause(error: Exception) -> str:
     return (causes or lines or [repr(error)])[-1].removeprefix("RuntimeError: ")
 
 
-def try_depth_model(path: str, recipe: Recipe) -> DepthInfo:
-    """Runs the model once, in a process of its own, so that TensorFlow is not loaded in this one.
+def try_depth_model(stage: DepthStage, plan: Plan, source: PreparedSource) -> DepthInfo:
+    """Runs the model on the first examples, in a process of its own: this one needs no TensorFlow.
 
-    Raises UserError where it cannot be loaded or does not give depth for the recipe's canvas.
+    Raises UserError where it cannot be loaded or does not give depth for them.
     """
-    canvas = recipe.canvas
-    shape = (1, canvas.height, canvas.width, canvas.channels)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as executor:
         try:
-            height, width, crc = executor.submit(_run_once, path, shape).result()
+            return executor.submit(_try_depth_model, stage, plan, source).result()
         except DepthModelError as error:
             raise UserError(str(error)) from error
         except BrokenProcessPool as error:
             raise UserError(
-                f"{path}: loading the model ended its process, perhaps for want of memory."
+                f"{stage.model}: loading the model ended its process, perhaps for want of memory."
             ) from error
-    return DepthInfo(width, height, posixpath.basename(path), crc_text(crc))
 
 
-def _run_once(path: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
-    picture = np.linspace(0, 255, int(np.prod(shape))).astype(np.uint8).reshape(shape)
-    depth = load_keras_model(path, batch_size=1).predict(picture)
-    return depth.shape[1], depth.shape[2], google_crc32c.value(read_file(path))
+def _try_depth_model(stage: DepthStage, plan: Plan, source: PreparedSource) -> DepthInfo:
+    model = load_depth_model(stage)
+    shard = plan.shard_keys()[0]
+    size = plan.shard_sizes[shard.split][shard.shard]
+    spec = plan.chunk(ChunkKey(shard, 0, min(stage.batch_size, _TRIED, size)))
+    chunk = compose_chunk(spec, PreparedInputs(source), plan.recipe.masks.binary_threshold)
+    depths = model.predict(chunk.images)
+    _check_depth(stage, spec, depths)
+    path = stage.model.path or builtin_path()
+    return DepthInfo(
+        width=depths.shape[2],
+        height=depths.shape[1],
+        quantity=stage.interface.quantity,
+        metric=stage.interface.metric,
+        kind=stage.model.kind,
+        model=posixpath.basename(path.rstrip("/")),
+        crc32c=crc_text(checksum(path)),
+    )
+
+
+def _check_depth(stage: DepthStage, spec: ChunkSpec, depths: np.ndarray) -> None:
+    """Raises DepthModelError for depth that would make a worthless dataset."""
+    for placement, depth in zip(spec.placements, depths, strict=True):
+        if not np.isfinite(depth).all():
+            raise DepthModelError(
+                f"{stage.model}: the model gives NaN or infinite depth for {placement.id}. Is "
+                "what it takes (depth.model: white, mean, std, channels) declared rightly?"
+            )
+    if stage.interface.metric and (depths <= 0).all():
+        raise DepthModelError(
+            f"{stage.model}: the model gives no depth above 0. Is depth.model.gives right?"
+        )
+    if stage.interface.metric and stage.storage.exceeded_share(depths) > _CLIPPED:
+        raise DepthModelError(
+            f"{stage.model}: the model gives depth of up to {depths.max():,.4g} m, which does not "
+            f"go into 16 bits in steps of {stage.storage.scale:g} m. Set depth.scale larger, or "
+            "depth.model.unit rightly."
+        )
+    if (depths == depths[:, :1, :1]).all():
+        raise DepthModelError(f"{stage.model}: the model gives the same depth for every pixel.")
 
 
 def _describe(
     recipe: Recipe, workspace: Workspace, inputs: PreparedSet, depth: DepthInfo | None
 ) -> DatasetDescription:
-    names = _VERSIONED + (_VERSIONED_DEPTH if depth else ())
+    names = _VERSIONED + (
+        _VERSIONED_DEPTH.get(depth.kind, ("keras", "tensorflow")) if depth else ()
+    )
     versions = {name: importlib.metadata.version(name) for name in names}
     return DatasetDescription(
         output=workspace.output,
@@ -221,8 +264,8 @@ def _describe(
     )
 
 
-def print_summary(output: str) -> None:
-    """What a finished dataset holds: counts, sizes, statistics, where things are."""
+def print_summary(output: str) -> int:
+    """Prints what a finished dataset holds; gives the number of examples that were left out."""
     workspace = Workspace(output)
     manifest = workspace.read_manifest()
     statistics = json.loads(read_file(workspace.path("statistics.json")))
@@ -234,3 +277,7 @@ def print_summary(output: str) -> None:
         )
     print(*statistics_table(statistics), sep="\n")
     print(f"The dataset is in {output}")
+    left_out = sum(len(shard["left_out"]) for shard in manifest["shards"])
+    if left_out:
+        print(f"{left_out:,} examples were left out; see {workspace.path('errors.jsonl')}")
+    return left_out

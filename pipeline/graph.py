@@ -8,10 +8,10 @@ import apache_beam as beam
 from apache_beam.pvalue import AsList, AsSingleton
 
 from pipeline.dataset import DatasetDescription, finish_dataset
-from pipeline.job import DepthStage
 from pipeline.plan import Plan
 from transforms.compose import Compose
-from transforms.depth import EstimateDepth
+from transforms.depth.estimate import EstimateDepth
+from transforms.depth.models import DepthStage
 from transforms.encode import Encode, RecordEncoder
 from transforms.prepared import PreparedSource
 from transforms.segments import (
@@ -59,7 +59,7 @@ def build_graph(
         image=recipe.image,
         mask=recipe.masks,
         binary_masks=not recipe.masks.soft,
-        depth=recipe.depth if depth else None,
+        depth=depth.storage if depth else None,
     )
     stock = (
         pipeline
@@ -72,7 +72,7 @@ def build_graph(
         | "Compose" >> Compose(source, recipe.masks.binary_threshold)
     )
     if depth:
-        chunks |= "EstimateDepth" >> EstimateDepth(depth.model_path, depth.batch_size)
+        chunks |= "EstimateDepth" >> EstimateDepth(depth)
     made = chunks | "Encode" >> Encode(encoder) | "WriteSegments" >> WriteSegments(layout)
     joined = (
         (made, stock[SEGMENTS])

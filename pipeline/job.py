@@ -2,31 +2,65 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass
 
+from pipeline.errors import UserError
 from pipeline.inputs import InputFolders
-from pipeline.recipe import Recipe
+from pipeline.recipe import Depth, Recipe
+from transforms.depth.interface import ModelInterface, PictureSize
+from transforms.depth.models import DepthStage, ModelChoice
 
-
-@dataclass(frozen=True)
-class DepthStage:
-    """The depth model of a run, and how many pictures it takes at a time."""
-
-    model_path: str
-    batch_size: int
+# The farthest depth that the published weights of DenseDepth were trained for, in metres: of
+# rooms (nyu.h5) and of streets (kitti.h5).
+_NYU_METRES, _KITTI_METRES = 10.0, 80.0
 
 
 @dataclass(frozen=True)
 class Job:
-    """The inputs, the recipe and the depth model (a path, or None for no depth)."""
+    """The inputs, the recipe and the depth model (None for no depth)."""
 
     folders: InputFolders
     recipe: Recipe
-    depth_model: str | None
+    depth_model: ModelChoice | None
     skip_bad_inputs: bool
 
     @property
     def depth_stage(self) -> DepthStage | None:
-        if self.depth_model is None:
-            return None
-        return DepthStage(self.depth_model, self.recipe.depth.batch_size)
+        """Raises UserError where the recipe does not go with the model."""
+        return depth_stage(self.depth_model, self.recipe) if self.depth_model else None
+
+
+def depth_stage(model: ModelChoice, recipe: Recipe) -> DepthStage:
+    """How `model` is run for `recipe`. Raises UserError where the two do not go together."""
+    depth, canvas = recipe.depth, recipe.canvas
+    return DepthStage(
+        model=model,
+        interface=_interface(model, depth),
+        storage=depth,
+        canvas=PictureSize(width=canvas.width, height=canvas.height),
+        input=depth.input,
+        batch_size=depth.batch_size,
+        precision=depth.precision,
+    )
+
+
+def _interface(model: ModelChoice, depth: Depth) -> ModelInterface:
+    """What the model takes and gives: declared by the recipe, or known."""
+    if model.kind in ("keras", "onnx"):
+        return depth.model
+    if depth.model.model_copy(update={"unit": None}) != ModelInterface():
+        raise UserError(
+            f"depth.model describes keras: and onnx: models; what {model.kind} takes and gives is "
+            "known. Leave out all of depth.model but unit."
+        )
+    if model.kind == "builtin":
+        return ModelInterface(multiple_of=32, unit=depth.model.unit)
+    is_kitti = posixpath.basename(model.path).startswith("kitti")
+    metres = depth.model.unit or (_KITTI_METRES if is_kitti else _NYU_METRES)
+    if depth.storage == "metric16" and metres > depth.scale * 65535:
+        raise UserError(
+            f"depth of up to {metres:g} m does not go into 16 bits in steps of {depth.scale:g} m: "
+            "set depth.scale larger, such as 0.002."
+        )
+    return ModelInterface(multiple_of=32, unit=metres)

@@ -14,7 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from pipeline.errors import UserError
 from transforms.codecs import ImageCodec, MaskCodec
-from transforms.depth import DepthStorage
+from transforms.depth.interface import ModelInterface, PictureSize
+from transforms.depth.models import Precision
+from transforms.depth.storage import DepthStorage
 
 _MAX_BYTES = 64 * 2**10
 # A chunk's composites and masks together stay below this.
@@ -194,6 +196,15 @@ class Depth(DepthStorage):
     """How depth is estimated and stored, where there is a depth model."""
 
     batch_size: int = Field(16, ge=1, le=4096, description="pictures a call of the model")
+    precision: Precision = Field(
+        "float32", description="bfloat16, float16: faster on GPUs and some CPUs, less exact"
+    )
+    input: PictureSize | None = Field(
+        None, description="size at which the model sees pictures; null: its own or the canvas's"
+    )
+    model: ModelInterface = Field(
+        ModelInterface(), description="what a keras: or onnx: model takes and gives"
+    )
 
 
 class Splits(_Section):

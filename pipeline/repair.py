@@ -10,19 +10,21 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipeline.dataset import DatasetDescription, DepthInfo, crc_text
 from pipeline.errors import RunError, UserError
 from pipeline.generate import at_work, run_job
-from pipeline.job import DepthStage
+from pipeline.job import depth_stage
 from pipeline.plan import Plan
 from pipeline.recipe import Recipe
 from pipeline.workspace import MANIFEST, PREPARED, Workspace
 from transforms.chunks import Shard, ShardKey
+from transforms.depth.loading import builtin_path
+from transforms.depth.models import DepthModelError, DepthStage, ModelChoice, checksum
 from transforms.encode import index_rows
 from transforms.files import exists, file_checksum, rename_file
 from transforms.prepared import PreparedSource
-from transforms.segments import ShardLayout, describe_shard
+from transforms.segments import ShardLayout, describe_shard, left_out_of
 from transforms.statistics import Moments
 
 
-def repair(output: str, depth_model: str | None, options: PipelineOptions) -> int:
+def repair(output: str, depth_model: ModelChoice | None, options: PipelineOptions) -> int:
     """Makes a finished dataset whole again; gives the number of shards that were made.
 
     A repair is a run that is taken up again: good shards are written down as finished, the
@@ -87,25 +89,28 @@ def _is_intact(path: str, entry: dict[str, Any]) -> bool:
 
 
 def _depth_stage(
-    manifest: dict[str, Any], recipe: Recipe, depth_model: str | None
+    manifest: dict[str, Any], recipe: Recipe, depth_model: ModelChoice | None
 ) -> DepthStage | None:
     made_with = manifest["run"]["depth_model"]
     if made_with is None:
         return None
+    if depth_model is None and made_with["kind"] == "builtin":
+        depth_model = ModelChoice("builtin")
     if depth_model is None:
         raise UserError(
-            f"the dataset has depth: name its model ({made_with['name']}) too, by --depth-model."
+            f"the dataset has depth: name its model too, by --depth-model {made_with['kind']}:"
+            f"PATH/{made_with['name']}."
         )
     try:
-        crc = crc_text(file_checksum(depth_model)[0])
-    except OSError as error:
-        raise UserError(f"{depth_model}: no such depth model. Check --depth-model.") from error
+        crc = crc_text(checksum(depth_model.path or builtin_path()))
+    except DepthModelError as error:
+        raise UserError(str(error)) from error
     if crc != made_with["crc32c"]:
         raise UserError(
             f"{depth_model} is not the model that made this dataset's depth (CRC-32C {crc} instead "
             f"of {made_with['crc32c']}, {made_with['name']})."
         )
-    return DepthStage(depth_model, recipe.depth.batch_size)
+    return depth_stage(depth_model, recipe)
 
 
 def _description(
@@ -123,7 +128,16 @@ def _description(
         versions=manifest["run"]["made_with"],
         backgrounds=manifest["backgrounds"],
         foregrounds=manifest["foregrounds"],
-        depth=depth and DepthInfo(depth["width"], depth["height"], model["name"], model["crc32c"]),
+        depth=depth
+        and DepthInfo(
+            width=depth["width"],
+            height=depth["height"],
+            quantity=depth["quantity"],
+            metric=recipe.depth.model.metric,
+            kind=model["kind"],
+            model=model["name"],
+            crc32c=model["crc32c"],
+        ),
     )
 
 
@@ -138,8 +152,10 @@ def _write_down(key: ShardKey, entry: dict[str, Any], plan: Plan, layout: ShardL
         crc32c=int(entry["crc32c"], 16),
         moments={kind: Moments.from_json(m) for kind, m in entry["moments"].items()},
         picture_bytes=entry["picture_bytes"],
+        left_out=left_out_of(entry["left_out"]),
     )
-    rows = (index_rows(plan.chunk(chunk)).encode() for chunk in plan.chunk_keys(key))
+    left_out = {example.id for example in shard.left_out}
+    rows = (index_rows(plan.chunk(chunk), left_out).encode() for chunk in plan.chunk_keys(key))
     describe_shard(shard, rows, layout)
 
 

@@ -47,7 +47,9 @@ def _row(features: dict[str, bytes | int], inputs: PreparedInputs) -> list[Image
     pictures = [background, _open(features["image"])]
     pictures.append(_open(features["mask"]).convert("L"))
     if "depth" in features:
-        pictures.append(_near_is_light(np.asarray(_open(features["depth"]), np.float64)))
+        depth = _open(features["depth"])
+        coloured = depth.mode == "RGB"
+        pictures.append(depth if coloured else _near_is_light(np.asarray(depth, np.float64)))
     return [picture.convert("RGB").resize(pictures[0].size) for picture in pictures]
 
 

@@ -209,10 +209,11 @@ def _check_index(dataset: Dataset, source: PreparedSource) -> Check:
             seen[cell] = True
         except (KeyError, IndexError, ValueError):
             check.problems.append(f"{row['id']} is of no known background and foreground")
-    missing = int(seen.size - np.count_nonzero(seen))
+    shards = dataset.manifest["shards"]
+    left_out = sum(len(shard["left_out"]) for shard in shards)
+    missing = int(seen.size - np.count_nonzero(seen)) - left_out
     if missing:
         check.problems.append(f"{missing:,} of {seen.size:,} combinations are missing")
-    shards = dataset.manifest["shards"]
     for split, group in itertools.groupby(shards, key=lambda shard: shard["split"]):
         number = itertools.count()
         for shard, position in zip(group, number, strict=False):
@@ -221,7 +222,9 @@ def _check_index(dataset: Dataset, source: PreparedSource) -> Check:
                 check.problems.append(
                     f"{shard['file']}: {found:,} rows for {shard['examples']:,} examples"
                 )
-    check.detail = f"{seen.size:,} combinations, each there once"
+    check.detail = f"{seen.size - left_out:,} combinations, each there once"
+    if left_out:
+        check.detail += f"; {left_out:,} left out, as errors.jsonl says"
     return check
 
 
@@ -256,7 +259,7 @@ def _check_examples(dataset: Dataset, sample: int | None) -> Iterator[Check]:
         "composites": f"{compared:,} compared; equal to the background outside the foreground",
     }
     if dataset.manifest["depth"]:
-        details["depth"] = f"{looked} in range"
+        details["depth"] = f"{looked} are of full range"
     for name, detail in details.items():
         problems = [problem for report in reports for problem in report.problems.get(name, [])]
         yield Check(name, detail, problems)
@@ -267,12 +270,14 @@ def _check_examples(dataset: Dataset, sample: int | None) -> Iterator[Check]:
 def _check_statistics(dataset: Dataset, moments: dict[str, Moments]) -> Check:
     """Statistics of what is stored: equal where storage is lossless, else the difference told."""
     check = Check("statistics")
+    codecs = {"composites": dataset.recipe.image, "depth": dataset.recipe.depth.codec}
+    lossy = {kind for kind, codec in codecs.items() if codec.format == "jpeg"}
     details = []
     for kind, found in statistics_json(moments).items():
         stated = dataset.statistics.get(kind)
         if stated is None:
             check.problems.append(f"statistics.json has no {kind}")
-        elif kind == "composites" and dataset.recipe.image.format == "jpeg":
+        elif kind in lossy:
             mean, std = (
                 max(abs(a - b) for a, b in zip(found[key], stated[key], strict=True))
                 for key in ("mean", "std")
@@ -301,7 +306,7 @@ def check_shard(dataset: Dataset, number: int, limit: int | None) -> ShardReport
     info = read_info(dataset.path)
     shard = dataset.manifest["shards"][number]
     report = ShardReport()
-    decode = decoder(info, depth_in_metres=False)
+    decode = decoder(info, decode_depth=False)
     records = tf.data.TFRecordDataset(dataset.file(shard["file"]), buffer_size=_READ_BYTES)
     if limit is not None:
         records = records.take(limit)
@@ -387,12 +392,22 @@ class _ExampleChecker:
         masks = expected_masks if lossy else batch["mask"][..., 0]
         moments = {"composites": measure(batch["image"]), "masks": measure(masks)}
         if "depth" in batch:
-            depth = batch["depth"][..., 0]
-            moments["depth"] = measure(depth)
-            for i in np.flatnonzero((depth == 0).any(axis=(1, 2))).tolist():
-                self._report.add("depth", f"{texts['id'][i]}: pixels without depth")
+            moments["depth"] = measure(batch["depth"])
+            self._check_depth(texts["id"], batch["depth"])
         self._report.moments = merge([self._report.moments, moments])
         self._report.examples += n
+
+    def _check_depth(self, names: list[str], stored: np.ndarray) -> None:
+        """metric16 stores no 0; norm8 and plasma8 stretch each map end to end; none is flat."""
+        storage = self._recipe.depth
+        lossy = storage.codec.format == "jpeg"
+        for name, depth in zip(names, stored, strict=True):
+            if (depth == depth[:1, :1]).all():
+                self._report.add("depth", f"{name}: the same depth in every pixel")
+            elif storage.storage == "metric16" and (depth == 0).any():
+                self._report.add("depth", f"{name}: pixels without depth")
+            elif not lossy and not all((depth == end).all(axis=2).any() for end in storage.ends):
+                self._report.add("depth", f"{name}: not from the least to the greatest value")
 
     def _check_outside(self, name: str, image: np.ndarray, background: str, box: _Box) -> None:
         """Outside the box a composite is stored exactly as its background alone would be.

@@ -13,6 +13,7 @@ from pipeline.inputs import InputFolders
 from pipeline.job import Job
 from pipeline.recipe import load_recipe
 from pipeline.runner import pipeline_options
+from transforms.depth.models import ModelChoice
 
 ONE_WORKER = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
 
@@ -59,7 +60,8 @@ def make_dataset(
             *settings,
         ],
     )
-    job = Job(folders, recipe, depth_model, skip_bad_inputs=False)
+    model = ModelChoice.parse(depth_model) if depth_model else None
+    job = Job(folders, recipe, model, skip_bad_inputs=False)
     generate(job, str(output), pipeline_options(options), restart)
     return output
 

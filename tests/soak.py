@@ -67,9 +67,16 @@ def soak(folder: Path, folders: InputFolders, kills: int, seed: int) -> None:
     save_depth_model(model)
     total = 0
     jobs = {
-        "plain": [],
-        "small chunks": ["--set", "shards.chunk=5", "--set", "shards.examples=700"],
-        "with depth": ["--depth-model", str(model)],
+        "plain": ["--depth-model", "none"],
+        "small chunks": [
+            "--depth-model",
+            "none",
+            "--set",
+            "shards.chunk=5",
+            "--set",
+            "shards.examples=700",
+        ],
+        "with depth": ["--depth-model", f"keras:{model}"],
     }
     for number, (name, extra) in enumerate(jobs.items()):
         outputs = [folder / f"{number}-whole", folder / f"{number}-killed"]

@@ -80,6 +80,6 @@ def test_samples_refuse_what_cannot_be(tmp_path: Path, capsys):
 
 def test_a_model_that_is_not_there_is_said(inputs: list[str], tmp_path: Path, capsys):
     made = str(tmp_path / "made")
-    assert main(["generate", *inputs, "--output", made, "--depth-model", "no.keras"]) == 2
+    assert main(["generate", *inputs, "--output", made, "--depth-model", "keras:no.keras"]) == 2
     assert "no.keras: no such depth model" in capsys.readouterr().err
     assert not (tmp_path / "made").exists()

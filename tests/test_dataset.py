@@ -217,7 +217,11 @@ def test_depth_by_a_keras_model(folders: InputFolders, tmp_path: Path):
     path = tmp_path / "mean.keras"
     keras.Model(picture, depth).save(path)
     made = make_dataset(
-        folders, tmp_path / "made", "image.format=png", "depth.batch_size=4", depth_model=str(path)
+        folders,
+        tmp_path / "made",
+        "image.format=png",
+        "depth.batch_size=4",
+        depth_model=f"keras:{path}",
     )
     for example in depthmask.load(str(made), "train").as_numpy_iterator():
         blocks = example["image"].reshape(20, 2, 24, 2, 3).mean(axis=(1, 3, 4)) / 255

@@ -36,7 +36,7 @@ def with_depth(folders: InputFolders, tmp_path_factory: pytest.TempPathFactory) 
     half = keras.layers.AveragePooling2D(2)(picture)
     grey = keras.layers.Conv2D(1, 1, kernel_initializer=keras.initializers.Constant(1 / 3))(half)
     keras.Model(picture, keras.layers.Rescaling(2.0, offset=1.0)(grey)).save(folder / "m.keras")
-    return make_dataset(folders, folder / "made", depth_model=str(folder / "m.keras"))
+    return make_dataset(folders, folder / "made", depth_model=f"keras:{folder / 'm.keras'}")
 
 
 def exported(dataset: Path, output: Path, layout: str, workers=ONE_WORKER) -> Path:

@@ -15,7 +15,10 @@ from PIL import Image
 
 from pipeline.errors import UserError
 from pipeline.inputs import InputFolders, prepare_inputs
+from pipeline.job import depth_stage
 from pipeline.recipe import load_recipe
+from transforms.depth.loading import load_depth_model
+from transforms.depth.models import DepthModelError, ModelChoice
 from transforms.prepared import PreparedInputs
 
 RECIPE = load_recipe("default", ["canvas.width=32", "canvas.height=32", "canvas.fit=stretch"])
@@ -174,26 +177,22 @@ def test_names_cannot_leave_the_output(folders: InputFolders, tmp_path: Path):
     ],
 )
 def test_models_that_are_none(tmp_path: Path, name: str, data: bytes):
-    from pipeline.generate import try_depth_model
-
     path = tmp_path / name
     path.write_bytes(data)
-    with pytest.raises(UserError, match=f"{name}: not a Keras model"):
-        try_depth_model(str(path), RECIPE)
+    with pytest.raises(DepthModelError, match=f"{name}: not a Keras model"):
+        load_depth_model(depth_stage(ModelChoice("keras", str(path)), RECIPE))
     assert not Path("harmed").exists()
 
 
 def test_a_model_with_code_in_it_is_refused(tmp_path: Path):
     import keras
 
-    from pipeline.generate import try_depth_model
-
     picture = keras.Input((None, None, 3))
     code = keras.layers.Lambda(lambda values: values[..., :1], output_shape=(None, None, 1))
     path = tmp_path / "lambda.keras"
     keras.Model(picture, code(picture)).save(path)
-    with pytest.raises(UserError, match=r"lambda.keras: not a Keras model"):
-        try_depth_model(str(path), RECIPE)
+    with pytest.raises(DepthModelError, match=r"lambda.keras: not a Keras model"):
+        load_depth_model(depth_stage(ModelChoice("keras", str(path)), RECIPE))
 
 
 def test_a_picture_just_over_the_limit_is_refused_before_it_is_decoded(

@@ -25,7 +25,7 @@ from pipeline.errors import RunError, UserError
 from pipeline.inputs import InputFolders
 from tests.conftest import file_bytes, make_dataset
 from tests.soak import kill_until_done
-from transforms.depth import KerasDepthModel
+from transforms.depth.models import DepthModel
 
 # About 3,000 examples: two seconds' work, after four of starting.
 SETTINGS = ("placements.per_pair=125", "shards.examples=500", "shards.chunk=10")
@@ -246,9 +246,9 @@ def test_a_model_that_fails_once_costs_one_run(folders: InputFolders, tmp_path: 
     depth = keras.layers.Conv2D(1, 2, strides=2, activation="softplus")(picture)
     model = tmp_path / "model.keras"
     keras.Model(picture, depth).save(model)
-    whole = make_dataset(folders, tmp_path / "whole", depth_model=str(model))
+    whole = make_dataset(folders, tmp_path / "whole", depth_model=f"keras:{model}")
     calls = []
-    original = KerasDepthModel.predict
+    original = DepthModel.predict
 
     def failing(self, images):
         calls.append(len(images))
@@ -256,9 +256,9 @@ def test_a_model_that_fails_once_costs_one_run(folders: InputFolders, tmp_path: 
             raise RuntimeError("the model has had enough")
         return original(self, images)
 
-    monkeypatch.setattr(KerasDepthModel, "predict", failing)
+    monkeypatch.setattr(DepthModel, "predict", failing)
     with pytest.raises(RunError, match="the model has had enough"):
-        make_dataset(folders, tmp_path / "made", depth_model=str(model))
-    make_dataset(folders, tmp_path / "made", depth_model=str(model))
+        make_dataset(folders, tmp_path / "made", depth_model=f"keras:{model}")
+    make_dataset(folders, tmp_path / "made", depth_model=f"keras:{model}")
     assert len(calls) == 13 + 1
     assert file_bytes(tmp_path / "made") == file_bytes(whole)

@@ -60,14 +60,22 @@ class ComposedChunk:
     """A chunk's pixels.
 
     `images`: uint8 [n, H, W, C], C = 3 (RGB) or 1 (grey). `masks`: uint8 [n, H, W], 0 is
-    background. `depths`: float32 [n, h, w] in the depth model's unit, or None where the dataset
-    has no depth.
+    background. `depths`: float32 [n, h, w] in metres, or as a relative model gives it; not finite
+    where the model failed. None where the dataset has no depth.
     """
 
     spec: ChunkSpec
     images: np.ndarray
     masks: np.ndarray
     depths: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """An example that could not be made, and why."""
+
+    id: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,7 @@ class EncodedChunk:
     index_rows: str
     moments: dict[str, Moments]
     picture_bytes: dict[str, int]
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,6 +107,7 @@ class Segment:
     crc32c: int
     moments: dict[str, Moments]
     picture_bytes: dict[str, int]
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def description_path(self) -> str:
@@ -107,7 +117,10 @@ class Segment:
 
 @dataclass(frozen=True)
 class Shard:
-    """A finished TFRecord file of the dataset; `index_path` holds its index rows."""
+    """A finished TFRecord file of the dataset; `index_path` holds its index rows.
+
+    `examples` are those in it; what was left out comes on top.
+    """
 
     key: ShardKey
     path: str
@@ -117,3 +130,4 @@ class Shard:
     crc32c: int
     moments: dict[str, Moments] = field(repr=False)
     picture_bytes: dict[str, int]
+    left_out: tuple[LeftOut, ...] = ()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+import itertools
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import apache_beam as beam
 import numpy as np
 from apache_beam.metrics import Metrics
 
-from transforms.chunks import ChunkSpec, ComposedChunk, EncodedChunk, Placement
-from transforms.codecs import ImageCodec, MaskCodec, encode_grey, encode_image, encode_mask
-from transforms.depth import DepthStorage
+from transforms.chunks import ChunkSpec, ComposedChunk, EncodedChunk, LeftOut, Placement
+from transforms.codecs import ImageCodec, MaskCodec, encode_image, encode_mask
+from transforms.depth.storage import DepthStorage
 from transforms.records import frame_record, serialize_example
 from transforms.statistics import measure
 
@@ -49,12 +50,14 @@ def example_features(placement: Placement) -> dict[str, bytes | str | int]:
     }
 
 
-def index_rows(spec: ChunkSpec) -> str:
-    """The chunk's rows of index.csv, one an example, in order."""
+def index_rows(spec: ChunkSpec, left_out: Collection[str] = ()) -> str:
+    """The chunk's rows of index.csv, one an example, in order, but for the ids `left_out`."""
     stream = io.StringIO()
     shard = spec.key.shard
     writer = csv.DictWriter(stream, INDEX_COLUMNS, lineterminator="\n")
     for placement in spec.placements:
+        if placement.id in left_out:
+            continue
         writer.writerow(example_features(placement) | {"split": shard.split, "shard": shard.shard})
     return stream.getvalue()
 
@@ -72,26 +75,43 @@ class RecordEncoder:
     depth: DepthStorage | None
 
     def encode(self, chunk: ComposedChunk) -> EncodedChunk:
+        """Examples whose depth is not finite are left out, and said to be."""
+        placements, images, masks, depths = (
+            chunk.spec.placements,
+            chunk.images,
+            chunk.masks,
+            chunk.depths,
+        )
+        left_out: tuple[LeftOut, ...] = ()
+        if depths is not None and not (finite := np.isfinite(depths).all(axis=(1, 2))).all():
+            left_out = tuple(
+                LeftOut(placement.id, "the depth model gave NaN or infinite values")
+                for placement, good in zip(placements, finite, strict=True)
+                if not good
+            )
+            placements = tuple(itertools.compress(placements, finite))
+            images, masks, depths = images[finite], masks[finite], depths[finite]
         pictures = {
-            "image": [encode_image(image, self.image) for image in chunk.images],
-            "mask": [encode_mask(mask, self.mask, self.binary_masks) for mask in chunk.masks],
+            "image": [encode_image(image, self.image) for image in images],
+            "mask": [encode_mask(mask, self.mask, self.binary_masks) for mask in masks],
         }
-        moments = {"composites": measure(chunk.images), "masks": measure(chunk.masks)}
-        if self.depth is not None and chunk.depths is not None:
-            stored = self.depth.quantise(chunk.depths)
-            pictures["depth"] = [encode_grey(depth) for depth in stored]
+        moments = {"composites": measure(images), "masks": measure(masks)}
+        if self.depth is not None and depths is not None:
+            stored = self.depth.quantise(depths)
+            pictures["depth"] = [self.depth.encode(depth) for depth in stored]
             moments["depth"] = measure(stored)
         records = []
-        for i, placement in enumerate(chunk.spec.placements):
+        for i, placement in enumerate(placements):
             features = example_features(placement)
             features |= {name: encoded[i] for name, encoded in pictures.items()}
             records.append(frame_record(serialize_example(features)))
         return EncodedChunk(
             key=chunk.spec.key,
             records=b"".join(records),
-            index_rows=index_rows(chunk.spec),
+            index_rows=index_rows(chunk.spec, {example.id for example in left_out}),
             moments=moments,
             picture_bytes={name: sum(map(len, encoded)) for name, encoded in pictures.items()},
+            left_out=left_out,
         )
 
 
@@ -104,7 +124,7 @@ class _EncodeDoFn(beam.DoFn):  # type: ignore[misc]
 
     def process(self, chunk: ComposedChunk) -> Iterator[EncodedChunk]:
         encoded = self._encoder.encode(chunk)
-        self._examples.inc(encoded.key.examples)
+        self._examples.inc(encoded.key.examples - len(encoded.left_out))
         self._bytes.inc(len(encoded.records))
         # An example whose mask is empty teaches nothing: its foreground's visible part is cropped.
         self._warnings.inc(int(np.count_nonzero(~chunk.masks.any(axis=(1, 2)))))

@@ -100,6 +100,13 @@ def exists(path: str) -> bool:
     return bool(FileSystems.exists(path))
 
 
+def is_folder(path: str) -> bool:
+    """Whether the path is a folder; on an object store, whether any file lies below it."""
+    if is_local(path):
+        return os.path.isdir(path)
+    return not exists(path) and bool(list_files(path))
+
+
 def list_files(folder: str) -> list[FileEntry]:
     """The files in a folder and below it, by path; none where there is no such folder."""
     if is_local(folder):

@@ -9,6 +9,7 @@ Everything that an unfinished run has made lies in its work folder, one folder a
 
 from __future__ import annotations
 
+import itertools
 import json
 import operator
 import re
@@ -21,7 +22,7 @@ from typing import Any
 import apache_beam as beam
 import google_crc32c
 
-from transforms.chunks import ChunkKey, EncodedChunk, Segment, Shard, ShardKey
+from transforms.chunks import ChunkKey, EncodedChunk, LeftOut, Segment, Shard, ShardKey
 from transforms.files import (
     delete_files,
     file_checksum,
@@ -100,12 +101,14 @@ def write_segment(chunk: EncodedChunk, folder: str) -> Segment:
         crc32c=write_file(f"{stem}.tfrecord", [chunk.records]),
         moments=chunk.moments,
         picture_bytes=chunk.picture_bytes,
+        left_out=chunk.left_out,
     )
     description = {
         "bytes": segment.bytes,
         "crc32c": segment.crc32c,
         "moments": _moments_json(segment.moments),
         "picture_bytes": segment.picture_bytes,
+        "left_out": left_out_json(segment.left_out),
         "index_rows": chunk.index_rows,
     }
     write_description(segment.description_path, f"{stem}.part", description)
@@ -123,9 +126,10 @@ def find_segment(key: ChunkKey, description_path: str) -> Segment | None:
             crc32c=description["crc32c"],
             moments=_moments(description["moments"]),
             picture_bytes=description["picture_bytes"],
+            left_out=left_out_of(description["left_out"]),
         )
         intact = file_checksum(segment.path) == (segment.crc32c, segment.bytes)
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError):
         return None
     return segment if intact else None
 
@@ -136,6 +140,16 @@ def _moments_json(moments: dict[str, Moments]) -> dict[str, Any]:
 
 def _moments(data: dict[str, Any]) -> dict[str, Moments]:
     return {kind: Moments.from_json(figures) for kind, figures in data.items()}
+
+
+def left_out_json(left_out: Iterable[LeftOut]) -> list[dict[str, str]]:
+    """What was left out, as JSON has it."""
+    return [{"id": example.id, "reason": example.reason} for example in left_out]
+
+
+def left_out_of(data: list[dict[str, str]]) -> tuple[LeftOut, ...]:
+    """The inverse of `left_out_json`."""
+    return tuple(LeftOut(**example) for example in data)
 
 
 # Shards
@@ -163,15 +177,17 @@ def assemble_shard(key: ShardKey, segments: Iterable[Segment], layout: ShardLayo
         raise RuntimeError(f"{key}: {position} examples instead of {layout.examples(key)}")
     attempt = join(layout.folder(key), uuid.uuid4().hex[:12])
     part = f"{attempt}.tfrecord.part"
+    left_out = tuple(itertools.chain.from_iterable(segment.left_out for segment in ordered))
     shard = Shard(
         key=key,
         path=layout.path(key),
         index_path=layout.index_path(key),
-        examples=position,
+        examples=position - len(left_out),
         bytes=sum(segment.bytes for segment in ordered),
         crc32c=write_file(part, map(_checked_records, ordered)),
         moments=merge(segment.moments for segment in ordered),
         picture_bytes=_add_up(segment.picture_bytes for segment in ordered),
+        left_out=left_out,
     )
     describe_shard(shard, map(_index_rows, ordered), layout)
     rename_file(part, shard.path)
@@ -207,6 +223,7 @@ def describe_shard(shard: Shard, index_rows: Iterable[bytes], layout: ShardLayou
         "index_crc32c": replace_file(shard.index_path, f"{attempt}.csv.part", index_rows),
         "moments": _moments_json(shard.moments),
         "picture_bytes": shard.picture_bytes,
+        "left_out": left_out_json(shard.left_out),
     }
     write_description(layout.description_path(shard.key), f"{attempt}.json.part", description)
 
@@ -215,21 +232,23 @@ def find_shard(key: ShardKey, layout: ShardLayout) -> Shard | None:
     """The finished shard, or None where it is not there or not the bytes that were written."""
     try:
         description = read_description(layout.description_path(key))
+        left_out = left_out_of(description["left_out"])
         shard = Shard(
             key=key,
             path=layout.path(key),
             index_path=layout.index_path(key),
-            examples=layout.examples(key),
+            examples=layout.examples(key) - len(left_out),
             bytes=description["bytes"],
             crc32c=description["crc32c"],
             moments=_moments(description["moments"]),
             picture_bytes=description["picture_bytes"],
+            left_out=left_out,
         )
         intact = (
             file_checksum(shard.path) == (shard.crc32c, shard.bytes)
             and file_checksum(shard.index_path)[0] == description["index_crc32c"]
         )
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError):
         return None
     return shard if intact else None
 

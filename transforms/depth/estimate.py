@@ -1,0 +1,54 @@
+"""Depth in the graph: a batched model through Beam's RunInference."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.ml.inference.base import ModelHandler, RunInference
+
+from transforms.chunks import ComposedChunk
+from transforms.depth.loading import load_depth_model
+from transforms.depth.models import DepthModel, DepthStage
+
+
+class DepthHandler(ModelHandler[ComposedChunk, ComposedChunk, DepthModel]):  # type: ignore[misc]
+    """RunInference's view of a depth model. An element is a chunk: already a batch."""
+
+    def __init__(self, stage: DepthStage) -> None:
+        super().__init__()
+        self._stage = stage
+
+    def load_model(self) -> DepthModel:
+        return load_depth_model(self._stage)
+
+    def run_inference(
+        self,
+        batch: Sequence[ComposedChunk],
+        model: DepthModel,
+        inference_args: dict[str, Any] | None = None,
+    ) -> Iterator[ComposedChunk]:
+        for chunk in batch:
+            yield dataclasses.replace(chunk, depths=model.predict(chunk.images))
+
+    def get_num_bytes(self, batch: Sequence[ComposedChunk]) -> int:
+        return sum(chunk.images.nbytes for chunk in batch)
+
+    def get_metrics_namespace(self) -> str:
+        return "depthmask_depth"
+
+    def batch_elements_kwargs(self) -> dict[str, int]:
+        return {"min_batch_size": 1, "max_batch_size": 1}
+
+
+@dataclass
+class EstimateDepth(beam.PTransform):  # type: ignore[misc]
+    """Adds depth to composed chunks."""
+
+    stage: DepthStage
+
+    def expand(self, chunks: beam.PCollection) -> beam.PCollection:
+        return chunks | RunInference(DepthHandler(self.stage))

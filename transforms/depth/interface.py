@@ -1,0 +1,102 @@
+"""What a depth model takes and gives, as a recipe declares it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+# Metric depth that follows from a disparity of nothing, in metres: beyond any room or street.
+_FARTHEST = 1000.0
+
+Triple = tuple[float, float, float]
+
+
+class PictureSize(BaseModel):
+    """Pixels of a picture or map."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    width: int = Field(ge=1, le=8192)
+    height: int = Field(ge=1, le=8192)
+
+    def __str__(self) -> str:
+        return f"{self.width}×{self.height}"
+
+
+class ModelInterface(BaseModel):
+    """What differs between depth models: the form of their input and the meaning of their output.
+
+    A picture goes in as ``(value / 255 × white - mean) / std``, channel by channel in the order of
+    `channels`. What comes out is, by `gives`:
+
+    - ``depth``: value × `unit` is metres along the optical axis;
+    - ``disparity``: `unit` / value is metres;
+    - ``relative_depth``, ``relative_inverse_depth``: right but for an unknown scale and shift of
+      each map (MiDaS, Ranftl et al. 2020, arXiv:1907.01341; Depth Anything, arXiv:2406.09414).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    multiple_of: int = Field(1, ge=1, le=512, description="what the input's sides must divide by")
+    layout: Literal["nhwc", "nchw"] = "nhwc"
+    channels: Literal["rgb", "bgr"] = "rgb"
+    white: float = Field(1.0, gt=0, allow_inf_nan=False, description="what 255 becomes")
+    mean: Triple = Field((0.0, 0.0, 0.0), strict=False)
+    std: Triple = Field((1.0, 1.0, 1.0), strict=False)
+    gives: Literal["depth", "disparity", "relative_depth", "relative_inverse_depth"] = "depth"
+    unit: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="metres a unit; null: as the model is known"
+    )
+
+    @field_validator("std")
+    @classmethod
+    def _positive(cls, value: Triple) -> Triple:
+        if not min(value) > 0:
+            raise ValueError(f"std must be above 0 in every channel, not {list(value)}")
+        return value
+
+    @property
+    def metric(self) -> bool:
+        """Whether depth comes in metres."""
+        return self.gives in ("depth", "disparity")
+
+    @property
+    def quantity(self) -> str:
+        """What is stored: ``depth`` or, of relative models alone, ``inverse_depth``."""
+        return "inverse_depth" if self.gives == "relative_inverse_depth" else "depth"
+
+    def prepare(self, images: np.ndarray, size: PictureSize) -> np.ndarray:
+        """The model's input, float32 [n, h, w, 3] or [n, 3, h, w], of uint8 [n, H, W, C].
+
+        C is 3, or 1, which is stacked to 3. Pictures of another size are resized (bilinear).
+        """
+        if images.shape[1:3] != (size.height, size.width):
+            images = np.stack([_resize_picture(image, size) for image in images])
+        values = np.broadcast_to(images, (*images.shape[:3], 3)).astype(np.float32) / 255
+        if self.channels == "bgr":
+            values = values[..., ::-1]
+        if self.white != 1:
+            values = values * np.float32(self.white)
+        if self.mean != (0, 0, 0) or self.std != (1, 1, 1):
+            values = (values - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
+        if self.layout == "nchw":
+            values = values.transpose(0, 3, 1, 2)
+        return np.ascontiguousarray(values)
+
+    def interpret(self, values: np.ndarray) -> np.ndarray:
+        """What the model's values, float32, mean: metres where `metric`, else as they are."""
+        unit = 1.0 if self.unit is None else self.unit
+        if self.gives == "depth":
+            return values if unit == 1 else values * np.float32(unit)
+        if self.gives == "disparity":
+            return np.asarray(np.float32(unit) / np.maximum(values, np.float32(unit / _FARTHEST)))
+        return values
+
+
+def _resize_picture(image: np.ndarray, size: PictureSize) -> np.ndarray:
+    picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+    resized = picture.resize((size.width, size.height), Image.Resampling.BILINEAR)
+    return np.atleast_3d(np.asarray(resized))

@@ -1,0 +1,94 @@
+"""How depth maps are stored, and what a stored value means."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from transforms.codecs import ImageCodec, encode_grey, encode_image
+from transforms.depth.interface import PictureSize
+from transforms.plasma import PLASMA
+
+_MAX_16_BITS = 65535
+
+
+class DepthStorage(BaseModel):
+    """One of three ways.
+
+    - ``metric16``: 16-bit greyscale PNG; value × `scale` is the depth (metres, or the relative
+      values of a model that knows no metres). 0 is never stored; values beyond 1 … 65535 are
+      clipped.
+    - ``norm8``: 8-bit greyscale; each map stretched from its own least (0) to its greatest (255)
+      value. A flat map is 0.
+    - ``plasma8``: the same through the plasma colour map, RGB.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    storage: Literal["metric16", "norm8", "plasma8"] = "metric16"
+    scale: float = Field(
+        0.001, gt=0, allow_inf_nan=False, description="metric16: metres a step of the stored value"
+    )
+    codec: ImageCodec = Field(ImageCodec(format="png"), description="png; jpeg for 8 bits too")
+    size: PictureSize | None = Field(None, description="of stored maps; null: as the model gives")
+
+    @model_validator(mode="after")
+    def _sixteen_bits_need_png(self) -> DepthStorage:
+        if self.storage == "metric16" and self.codec.format != "png":
+            raise ValueError("metric16 has 16 bits: its codec must be {format: png}")
+        return self
+
+    @property
+    def channels(self) -> int:
+        """Channels of a stored map."""
+        return 3 if self.storage == "plasma8" else 1
+
+    @property
+    def step(self) -> float:
+        """Stored value (of plasma8: position on the colour map) × this is what `load` gives."""
+        return self.scale if self.storage == "metric16" else 1 / 255
+
+    @property
+    def ends(self) -> tuple[np.ndarray, ...]:
+        """Stored pixels that every map holds unless it is flat: its least and greatest value."""
+        return {
+            "metric16": (),
+            "norm8": (np.array([0]), np.array([255])),
+            "plasma8": (PLASMA[0], PLASMA[-1]),
+        }[self.storage]
+
+    def resize(self, depths: np.ndarray) -> np.ndarray:
+        """`depths` float32 [n, h, w] at the stored size (bilinear)."""
+        if self.size is None or depths.shape[1:] == (self.size.height, self.size.width):
+            return depths
+        size = (self.size.width, self.size.height)
+        maps = [Image.fromarray(d).resize(size, Image.Resampling.BILINEAR) for d in depths]
+        return np.stack([np.asarray(resized) for resized in maps])
+
+    def quantise(self, depths: np.ndarray) -> np.ndarray:
+        """Finite `depths`, float32 [n, h, w], as they are stored.
+
+        uint16 [n, h, w] for metric16, uint8 [n, h, w] for norm8, uint8 [n, h, w, 3] for plasma8.
+        """
+        if self.storage == "metric16":
+            return np.clip(np.rint(depths / self.scale), 1, _MAX_16_BITS).astype(np.uint16)
+        least = depths.min(axis=(1, 2), keepdims=True)
+        span = depths.max(axis=(1, 2), keepdims=True) - least
+        position = (depths - least) / np.where(span > 0, span, 1)
+        grey = np.rint(position * 255).astype(np.uint8)
+        return np.asarray(PLASMA[grey]) if self.storage == "plasma8" else grey
+
+    def encode(self, depth: np.ndarray) -> bytes:
+        """One map as `quantise` gives it."""
+        if self.codec.format == "png" and depth.ndim == 2:
+            return encode_grey(depth)
+        return encode_image(np.atleast_3d(depth), self.codec)
+
+    def exceeded_share(self, depths: np.ndarray) -> float:
+        """Of `depths` in metres, the share that metric16 must clip at its far end."""
+        if self.storage != "metric16":
+            return 0.0
+        return float(np.mean(depths > self.scale * _MAX_16_BITS))
