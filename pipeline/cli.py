@@ -125,6 +125,14 @@ def _parser() -> argparse.ArgumentParser:
     sheet.add_argument("--examples", type=_positive, default=6, metavar="N")
     sheet.set_defaults(command=_sheet)
 
+    gallery = commands.add_parser(
+        "gallery", help="write a web page of examples and figures", allow_abbrev=False
+    )
+    gallery.add_argument("dataset", metavar="DIR")
+    gallery.add_argument("page", type=Path, metavar="HTML")
+    gallery.add_argument("--examples", type=_positive, default=60, metavar="N")
+    gallery.set_defaults(command=_gallery)
+
     export = commands.add_parser(
         "export",
         help="write a dataset as other training code expects it",
@@ -293,6 +301,14 @@ def _verify(arguments: argparse.Namespace) -> int:
             made = repair(arguments.dataset, model, pipeline_options([]))
         print(f"{made} shards were made again")
     return 0 if report(verify(arguments.dataset, arguments.sample)) else 1
+
+
+def _gallery(arguments: argparse.Namespace) -> int:
+    from pipeline.gallery.page import write_gallery
+
+    shown = write_gallery(arguments.dataset, arguments.page, arguments.examples)
+    print(f"{shown} examples are shown in {arguments.page}")
+    return 0
 
 
 def _export(arguments: argparse.Namespace) -> int:
