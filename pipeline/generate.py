@@ -22,7 +22,8 @@ import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
-from pipeline.dataset import DatasetDescription, DepthInfo, crc_text, statistics_table
+from pipeline.card import statistics_table
+from pipeline.dataset import DatasetDescription, DepthInfo, crc_text
 from pipeline.errors import RunError, UserError
 from pipeline.graph import build_graph
 from pipeline.inputs import PreparedSet, prepare_inputs

@@ -186,7 +186,7 @@ def assemble_shard(key: ShardKey, segments: Iterable[Segment], layout: ShardLayo
         bytes=sum(segment.bytes for segment in ordered),
         crc32c=write_file(part, map(_checked_records, ordered)),
         moments=merge(segment.moments for segment in ordered),
-        picture_bytes=_add_up(segment.picture_bytes for segment in ordered),
+        picture_bytes=add_up(segment.picture_bytes for segment in ordered),
         left_out=left_out,
     )
     describe_shard(shard, map(_index_rows, ordered), layout)
@@ -195,7 +195,8 @@ def assemble_shard(key: ShardKey, segments: Iterable[Segment], layout: ShardLayo
     return shard
 
 
-def _add_up(parts: Iterable[dict[str, int]]) -> dict[str, int]:
+def add_up(parts: Iterable[dict[str, int]]) -> dict[str, int]:
+    """The sums by key."""
     total: Counter[str] = Counter()
     for part in parts:
         total.update(part)

@@ -16,8 +16,8 @@ from transforms.plasma import PLASMA
 
 _ROWS = 65_536
 _BINS = 25
-_WIDTH, _HEIGHT = 460, 220
-_LEFT, _BOTTOM, _TOP = 46, 40, 12
+_WIDTH, _HEIGHT = 660, 290
+_LEFT, _RIGHT, _BOTTOM, _TOP = 50, 24, 44, 12
 
 
 def placement_map(dataset: Dataset) -> np.ndarray:
@@ -61,7 +61,7 @@ def histogram(shares: Sequence[float]) -> str:
     end = next(step for step in (0.05, 0.1, 0.25, 0.5, 0.75, 1.0) if top <= step or step == 1.0)
     counts, _ = np.histogram(shares, bins=_BINS, range=(0, end))
     peak = max(int(counts.max()), 1)
-    width, height = _WIDTH - _LEFT - 10, _HEIGHT - _BOTTOM - _TOP
+    width, height = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _BOTTOM - _TOP
     step = width / _BINS
     parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="mask coverage">']
     for fraction in (0, 0.5, 1):

@@ -198,7 +198,7 @@ def _example(dataset: Dataset, example: Shown, inputs: PreparedInputs) -> str:
         "background": features["background"],
         "box": box,
         "place": f"{features['placement']}{', mirrored' if features['flip'] else ''}",
-        "mask": f"{example.coverage:.1%} of the canvas",
+        "covers": f"{example.coverage:.1%}",
     }
     return (
         f'<section class="example" data-split="{escape(example.split)}" '
@@ -215,8 +215,8 @@ def _example(dataset: Dataset, example: Shown, inputs: PreparedInputs) -> str:
 
 def _figure(title: str, content: str, kind: str = "", below: str = "") -> str:
     return (
-        f'<figure><div class="picture {kind}">{content}</div>{below}'
-        f"<figcaption>{title}</figcaption></figure>"
+        f'<figure><div class="picture {kind}">{content}</div>'
+        f"<figcaption>{title}</figcaption>{below}</figure>"
     )
 
 
