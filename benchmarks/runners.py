@@ -122,6 +122,7 @@ def generate(
 ) -> tuple[Usage, Shards]:
     """Makes the dataset in a process of its own."""
     command = [sys.executable, "-m", "pipeline", "generate", "--output", str(output)]
+    command += ["--depth-model", "none"]
     command += ["--backgrounds", folders.backgrounds, "--foregrounds", folders.foregrounds]
     command += [argument for setting in settings(places) for argument in ("--set", setting)]
     usage = run_and_watch(command + options)

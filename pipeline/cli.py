@@ -228,7 +228,8 @@ def _job(arguments: argparse.Namespace) -> Job:
 
 
 def _depth_model(text: str | None) -> ModelChoice | None:
-    from transforms.depth.models import DepthModelError, ModelChoice
+    from transforms.depth.errors import DepthModelError
+    from transforms.depth.models import ModelChoice
 
     try:
         return None if text in (None, "none") else ModelChoice.parse(text)

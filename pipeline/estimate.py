@@ -11,8 +11,8 @@ from pipeline.job import Job
 from pipeline.plan import Plan
 from transforms.chunks import ChunkKey
 from transforms.compose import compose_chunk
+from transforms.depth.errors import DepthModelError
 from transforms.depth.loading import load_depth_model
-from transforms.depth.models import DepthModelError
 from transforms.encode import RecordEncoder
 from transforms.prepared import PreparedInputs
 

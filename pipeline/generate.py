@@ -35,8 +35,9 @@ from pipeline.recipe import Recipe
 from pipeline.workspace import INPUTS, PREPARED, State, Workspace, differences
 from transforms.chunks import ChunkKey, ChunkSpec
 from transforms.compose import compose_chunk
+from transforms.depth.errors import DepthModelError
 from transforms.depth.loading import builtin_path, load_depth_model
-from transforms.depth.models import DepthModelError, DepthStage, checksum
+from transforms.depth.models import DepthStage, checksum
 from transforms.files import is_local, join, read_file, rename_file
 from transforms.prepared import PreparedInputs, PreparedSource
 from transforms.segments import ShardLayout

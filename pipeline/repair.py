@@ -15,8 +15,9 @@ from pipeline.plan import Plan
 from pipeline.recipe import Recipe
 from pipeline.workspace import MANIFEST, PREPARED, Workspace
 from transforms.chunks import Shard, ShardKey
+from transforms.depth.errors import DepthModelError
 from transforms.depth.loading import builtin_path
-from transforms.depth.models import DepthModelError, DepthStage, ModelChoice, checksum
+from transforms.depth.models import DepthStage, ModelChoice, checksum
 from transforms.encode import index_rows
 from transforms.files import exists, file_checksum, rename_file
 from transforms.prepared import PreparedSource

@@ -11,7 +11,8 @@ from tests.conftest import ONE_WORKER, file_bytes
 
 @pytest.fixture
 def inputs(folders: InputFolders) -> list[str]:
-    return ["--backgrounds", folders.backgrounds, "--foregrounds", folders.foregrounds]
+    pictures = ["--backgrounds", folders.backgrounds, "--foregrounds", folders.foregrounds]
+    return [*pictures, "--depth-model", "none"]
 
 
 def test_generate_verify_and_sheet(inputs: list[str], tmp_path: Path, capsys):

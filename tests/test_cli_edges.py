@@ -21,7 +21,8 @@ def good(tmp_path: Path) -> list[str]:
         cutout = Image.new("RGBA", (12, 12))
         cutout.paste((9, 99, 50 * i, 255), (2, 2, 9, 9))
         cutout.save(tmp_path / f"f/chair{i}.png")
-    return ["--backgrounds", str(tmp_path / "b"), "--foregrounds", str(tmp_path / "f")]
+    pictures = ["--backgrounds", str(tmp_path / "b"), "--foregrounds", str(tmp_path / "f")]
+    return [*pictures, "--depth-model", "none"]
 
 
 @pytest.fixture

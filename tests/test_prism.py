@@ -19,3 +19,12 @@ def test_prism_makes_the_same_bytes(folders: InputFolders, dataset: Path, tmp_pa
     options = ("--runner=PrismRunner", f"--prism_location={PRISM}")
     made = make_dataset(folders, tmp_path / "prism", options=options)
     assert file_bytes(made) == file_bytes(dataset)
+
+
+@pytest.mark.skipif(not PRISM, reason="needs Beam's prism binary: name it in PRISM")
+def test_prism_makes_the_same_depth(folders: InputFolders, tmp_path: Path):
+    size = ("canvas.width=64", "canvas.height=64", "placements.per_pair=1")
+    one = make_dataset(folders, tmp_path / "one", *size, depth_model="builtin")
+    options = ("--runner=PrismRunner", f"--prism_location={PRISM}")
+    made = make_dataset(folders, tmp_path / "prism", *size, depth_model="builtin", options=options)
+    assert file_bytes(made) == file_bytes(one)

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pipeline.recipe import load_recipe
+
 README = Path(__file__).parents[1] / "README.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -20,6 +22,7 @@ def test_the_readme_works_from_top_to_bottom(tmp_path: Path):
         if language == "yaml":
             name = re.match(r"# (\S+\.yaml)\n", text)[1]
             (tmp_path / name).write_text(text)
+            load_recipe(str(tmp_path / name))
             continue
         if language == "console":  # make's targets: .ci/run calls them
             continue

@@ -17,8 +17,9 @@ from pipeline.errors import UserError
 from pipeline.inputs import InputFolders, prepare_inputs
 from pipeline.job import depth_stage
 from pipeline.recipe import load_recipe
+from transforms.depth.errors import DepthModelError
 from transforms.depth.loading import load_depth_model
-from transforms.depth.models import DepthModelError, ModelChoice
+from transforms.depth.models import ModelChoice
 from transforms.prepared import PreparedInputs
 
 RECIPE = load_recipe("default", ["canvas.width=32", "canvas.height=32", "canvas.fit=stretch"])

@@ -37,7 +37,7 @@ def command(folders: InputFolders, output: Path) -> list[str]:
     return [
         *(sys.executable, "-m", "pipeline", "generate", "--output", str(output)),
         *("--backgrounds", folders.backgrounds, "--foregrounds", folders.foregrounds),
-        *settings,
+        *("--depth-model", "none", *settings),
     ]
 
 

@@ -14,8 +14,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from transforms.depth.errors import DepthModelError, first_line
 from transforms.depth.interface import PictureSize
-from transforms.depth.models import DepthModelError, first_line
 
 # The network's sides halve five times.
 MULTIPLE = 32

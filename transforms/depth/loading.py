@@ -11,16 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from transforms.depth.errors import DepthModelError, first_line
 from transforms.depth.interface import PictureSize
-from transforms.depth.models import (
-    DepthModel,
-    DepthModelError,
-    DepthStage,
-    Network,
-    files_of,
-    first_line,
-    read_model_file,
-)
+from transforms.depth.models import DepthModel, DepthStage, Network, files_of, read_model_file
 from transforms.files import is_local
 from transforms.quiet import quiet_stderr
 
@@ -96,7 +89,8 @@ def _saved_model(stage: DepthStage, path: str) -> Network:
 
     _only_float32(stage)
     try:
-        signature = tf.saved_model.load(path).signatures["serving_default"]
+        loaded = tf.saved_model.load(path)  # named, as its variables end with it
+        signature = loaded.signatures["serving_default"]
     except Exception as error:
         raise DepthModelError(
             f"{stage.model}: not a SavedModel with a serving_default signature: "

@@ -9,16 +9,13 @@ from typing import Literal, get_args
 import google_crc32c
 import numpy as np
 
+from transforms.depth.errors import DepthModelError, first_line
 from transforms.depth.interface import ModelInterface, PictureSize
 from transforms.depth.storage import DepthStorage
 from transforms.files import is_folder, list_files, read_file
 
 ModelKind = Literal["builtin", "densedepth", "keras", "onnx"]
 Precision = Literal["float32", "bfloat16", "float16"]
-
-
-class DepthModelError(ValueError):
-    """A depth model that cannot be used: names the file, what is wrong, and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -183,8 +180,3 @@ def _one_channel(output: np.ndarray, n: int, model: ModelChoice) -> np.ndarray:
             "of depth: [n, height, width] or [n, height, width, 1]."
         )
     return np.asarray(maps, np.float32)
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,0 +1,551 @@
+"""Depth models of every kind, and how their maps are stored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import matplotlib
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+import tf2onnx
+
+import depthmask
+from pipeline.cli import main
+from pipeline.errors import UserError
+from pipeline.inputs import InputFolders
+from pipeline.job import depth_stage
+from pipeline.recipe import Recipe, load_recipe
+from pipeline.verify import verify
+from tests.conftest import ONE_WORKER, file_bytes, make_dataset
+from transforms.depth.densedepth import build_densedepth, load_weights
+from transforms.depth.errors import DepthModelError
+from transforms.depth.interface import PictureSize
+from transforms.depth.loading import load_depth_model
+from transforms.depth.models import DepthModel, ModelChoice
+from transforms.depth.storage import DepthStorage
+from transforms.plasma import PLASMA
+
+PICTURES = np.random.default_rng(5).integers(0, 256, (3, 32, 48, 3)).astype(np.uint8)
+
+
+def load(model: str, *settings: str) -> DepthModel:
+    """A model for a canvas of 48×32."""
+    recipe = load_recipe("default", ["canvas.width=48", "canvas.height=32", *settings])
+    return load_depth_model(depth_stage(ModelChoice.parse(model), recipe))
+
+
+def small_network(
+    shape: tuple[int | None, int | None] = (None, None), channels: int = 3
+) -> keras.Model:
+    """Metres from 1 on, at half the picture's size; red counts four times as much as blue."""
+    keras.utils.set_random_seed(3)
+    picture = keras.Input((*shape, channels), name="picture")
+    half = keras.layers.AveragePooling2D(2)(picture)
+    weights = np.reshape([4.0, 2.0, 1.0], (1, 1, 3, 1))[:, :, :channels]
+    depth = keras.layers.Conv2D(1, 1, name="depth")
+    values = depth(half)
+    depth.set_weights([weights, np.ones(1)])
+    return keras.Model(picture, values)
+
+
+def expected_depth(images: np.ndarray) -> np.ndarray:
+    n, height, width, _ = images.shape
+    blocks = images.reshape(n, height // 2, 2, width // 2, 2, 3).mean(axis=(2, 4)) / 255
+    return 1 + blocks @ [4.0, 2.0, 1.0]
+
+
+def save_onnx(
+    model: keras.Model, path: Path, shape: tuple[int | None, ...], nchw: bool = False
+) -> str:
+    """`model` as ONNX, its input of this shape (of rows, columns and channels in that order)."""
+
+    def run(picture):
+        return model(tf.transpose(picture, (0, 2, 3, 1)) if nchw else picture, training=False)
+
+    n, height, width, channels = shape
+    form = (n, channels, height, width) if nchw else shape
+    spec = [tf.TensorSpec(form, tf.float32, name="picture")]
+    tf2onnx.convert.from_function(
+        tf.function(run, input_signature=spec), input_signature=spec, output_path=str(path)
+    )
+    return f"onnx:{path}"
+
+
+# DenseDepth
+
+
+def published_network(height: int, width: int) -> Any:
+    """The network as its authors build it, with random weights, in Keras 2."""
+    import tf_keras
+
+    tf_keras.utils.set_random_seed(11)
+    layers = tf_keras.layers
+
+    class BilinearUpSampling2D(layers.Layer):
+        def call(self, inputs):
+            size = tf.shape(inputs)[1:3] * 2
+            return tf.image.resize(inputs, size, method=tf.image.ResizeMethod.BILINEAR)
+
+    encoder = tf_keras.applications.DenseNet169(
+        include_top=False, weights=None, input_shape=(height, width, 3)
+    )
+
+    def up(tensor, filters, name, skip):
+        tensor = BilinearUpSampling2D(name=f"{name}_upsampling2d")(tensor)
+        joined = [tensor, encoder.get_layer(skip).output]
+        tensor = layers.Concatenate(name=f"{name}_concat")(joined)
+        for part in "AB":
+            conv = layers.Conv2D(filters, 3, padding="same", name=f"{name}_conv{part}")
+            tensor = layers.LeakyReLU(alpha=0.2)(conv(tensor))
+        return tensor
+
+    tensor = layers.Conv2D(832, 1, padding="same", name="conv2")(encoder.output)
+    skips = ("pool3_pool", "pool2_pool", "pool1", "conv1/relu")
+    for number, (filters, skip) in enumerate(zip((416, 208, 104, 52), skips, strict=True), 1):
+        tensor = up(tensor, filters, f"up{number}", skip)
+    output = layers.Conv2D(1, 3, padding="same", name="conv3")(tensor)
+    model = tf_keras.Model(encoder.input, output)
+    # Fresh batch normalisation would let mistakes through: every weight gets a value of its own.
+    rng = np.random.default_rng(4)
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            gamma, beta, mean, variance = (w.shape for w in layer.get_weights())
+            layer.set_weights(
+                [
+                    rng.uniform(0.7, 1.3, gamma),
+                    rng.uniform(-0.2, 0.2, beta),
+                    rng.uniform(-0.2, 0.2, mean),
+                    rng.uniform(0.7, 1.3, variance),
+                ]
+            )
+    # 1000 / depth lies between 1 and 100; so that it is not clipped away, so does this.
+    kernel, bias = model.get_layer("conv3").get_weights()
+    model.get_layer("conv3").set_weights([kernel * 5, bias + 5])
+    return model
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    model = published_network(None, None)
+    path = tmp_path_factory.mktemp("weights") / "nyu.h5"
+    model.save(path, save_format="h5")
+    return model, path
+
+
+@pytest.mark.parametrize("size", [(480, 640), (160, 160), (96, 224)])
+def test_densedepth_equals_the_published_network(published: tuple[Any, Path], size):
+    model, path = published
+    picture = np.random.default_rng(0).integers(0, 256, (1, *size, 3)).astype(np.uint8)
+    recipe = load_recipe("default", [f"canvas.width={size[1]}", f"canvas.height={size[0]}"])
+    loaded = load_depth_model(depth_stage(ModelChoice("densedepth", str(path)), recipe))
+    found = loaded.predict(picture)
+    values = model(picture.astype(np.float32) / 255, training=False).numpy()[..., 0]
+    expected = np.clip(1000 / values, 10, 1000) / 1000 * 10
+    assert found.shape == (1, size[0] // 2, size[1] // 2)
+    assert np.ptp(expected) > 0.1  # there is something to compare
+    assert np.abs(found - expected).max() < 1e-4 * np.ptp(expected)
+
+
+def test_kitti_weights_reach_eight_times_as_far(published: tuple[Any, Path], tmp_path: Path):
+    kitti = tmp_path / "kitti.h5"
+    kitti.symlink_to(published[1])
+    with pytest.raises(UserError, match=r"depth\.scale"):
+        load(f"densedepth:{kitti}")
+    near, far = (
+        load(f"densedepth:{path}", "canvas.width=32", "depth.scale=0.002").predict(
+            PICTURES[:1, :, :32]
+        )
+        for path in (published[1], kitti)
+    )
+    np.testing.assert_allclose(far, near * 8, rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def network() -> keras.Model:
+    return build_densedepth(PictureSize(width=32, height=32))
+
+
+def rewritten(path: Path, copy: Path, change) -> str:
+    copy.write_bytes(path.read_bytes())
+    with h5py.File(copy, "r+") as file:
+        change(file)
+    return str(copy)
+
+
+def names(group: h5py.Group, attribute: str = "layer_names") -> list[str]:
+    return [n.decode() if isinstance(n, bytes) else n for n in group.attrs[attribute]]
+
+
+def set_names(file: h5py.File, dtype) -> None:
+    weights = file["model_weights"]
+    for layer in names(weights):
+        group = weights[layer]
+        group.attrs["weight_names"] = np.array(names(group, "weight_names"), dtype)
+    weights.attrs["layer_names"] = np.array(names(weights), dtype)
+
+
+def as_bytes(file: h5py.File) -> None:
+    """As Keras 2 wrote them."""
+    set_names(file, "S")
+    assert isinstance(file["model_weights"].attrs["layer_names"][0], bytes)
+
+
+def as_text(file: h5py.File) -> None:
+    set_names(file, h5py.string_dtype())
+    assert isinstance(file["model_weights"].attrs["layer_names"][0], str)
+
+
+def test_names_in_the_file_may_be_bytes_or_text(
+    published: tuple[Any, Path], network: keras.Model, tmp_path: Path
+):
+    kernel = network.get_layer("conv1_conv").kernel
+    for change in (as_bytes, as_text):
+        copy = rewritten(published[1], tmp_path / "names.h5", change)
+        kernel.assign(np.zeros(kernel.shape))
+        load_weights(network, copy, "names.h5")
+        expected = published[0].get_layer("conv1/conv").get_weights()[0]
+        np.testing.assert_array_equal(kernel.numpy(), expected)
+
+
+def drop_a_weight(file: h5py.File) -> None:
+    layer = file["model_weights/conv3"]
+    layer.attrs["weight_names"] = [b"conv3/kernel:0"]
+
+
+def drop_a_layer(file: h5py.File) -> None:
+    weights = file["model_weights"]
+    weights.attrs["layer_names"] = [name for name in names(weights) if name != "up4_convB"]
+
+
+def add_a_layer(file: h5py.File) -> None:
+    layer = file["model_weights"].create_group("fc1000")
+    layer.attrs["weight_names"] = [b"fc1000/kernel:0"]
+    layer["fc1000/kernel:0"] = np.zeros((1664, 1000))
+    weights = file["model_weights"]
+    weights.attrs["layer_names"] = [*names(weights), "fc1000"]
+
+
+def misshape_a_weight(file: h5py.File) -> None:
+    del file["model_weights/conv2/conv2/kernel:0"]
+    file["model_weights/conv2/conv2/kernel:0"] = np.zeros((1, 1, 1664, 1664))
+
+
+def lose_the_names(file: h5py.File) -> None:
+    del file["model_weights"].attrs["layer_names"]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (drop_a_weight, "it lacks conv3/bias"),
+        (drop_a_layer, "it lacks up4_convB/bias, up4_convB/kernel"),
+        (add_a_layer, "it has besides fc1000/kernel"),
+        (misshape_a_weight, r"conv2/kernel has the shape \(1, 1, 1664, 1664\) instead of"),
+        (lose_the_names, "not a Keras 2 HDF5 file of weights"),
+    ],
+)
+def test_weights_of_another_network(
+    published: tuple[Any, Path], network: keras.Model, tmp_path: Path, change, complaint: str
+):
+    path = rewritten(published[1], tmp_path / "other.h5", change)
+    with pytest.raises(DepthModelError, match=rf"other\.h5: .*{complaint}"):
+        load_weights(network, path, "other.h5")
+
+
+@pytest.mark.parametrize("length", [0, 100, 5_000_000])
+def test_truncated_weights(
+    published: tuple[Any, Path], network: keras.Model, tmp_path: Path, length: int
+):
+    (tmp_path / "part.h5").write_bytes(published[1].read_bytes()[:length])
+    with pytest.raises(DepthModelError, match=r"part\.h5: not a Keras 2 HDF5 file .* or damaged"):
+        load_weights(network, str(tmp_path / "part.h5"), "part.h5")
+
+
+def test_densedepth_through_onnx(published: tuple[Any, Path], tmp_path: Path):
+    network = build_densedepth(PictureSize(width=64, height=64))
+    load_weights(network, str(published[1]), "nyu.h5")
+    onnx = save_onnx(network, tmp_path / "densedepth.onnx", (None, 64, 64, 3))
+    size = ("canvas.width=64", "canvas.height=64")
+    picture = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
+    # What DenseDepth gives is a disparity: 1000 / y thousandths of 10 metres.
+    theirs = load(onnx, *size, "depth.model={gives: disparity, unit: 10}").predict(picture)
+    ours = load(f"densedepth:{published[1]}", *size).predict(picture)
+    unclipped = (ours > 0.1) & (ours < 10)
+    assert unclipped.mean() > 0.9
+    np.testing.assert_allclose(theirs[unclipped], ours[unclipped], rtol=1e-3)
+
+
+# Models of one's own
+
+
+@pytest.mark.parametrize("kind", ["keras", "saved_model", "onnx", "onnx_nchw", "onnx_batch_2"])
+def test_every_kind_of_file_gives_the_same_depth(tmp_path: Path, kind: str):
+    network = small_network()
+    settings = ["depth.batch_size=2"]
+    match kind:
+        case "keras":
+            network.save(tmp_path / "small.keras")
+            model = f"keras:{tmp_path / 'small.keras'}"
+        case "saved_model":
+            network.export(tmp_path / "small", verbose=False)
+            model = f"keras:{tmp_path / 'small'}"
+        case "onnx":
+            model = save_onnx(network, tmp_path / "small.onnx", (None, None, None, 3))
+        case "onnx_nchw":
+            model = save_onnx(network, tmp_path / "small.onnx", (None, None, None, 3), nchw=True)
+            settings.append("depth.model.layout=nchw")
+        case "onnx_batch_2":
+            model = save_onnx(network, tmp_path / "small.onnx", (2, 32, 48, 3))
+    depth = load(model, *settings).predict(PICTURES)
+    np.testing.assert_allclose(depth, expected_depth(PICTURES), rtol=1e-5)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> str:
+    small_network().save(tmp_path / "small.keras")
+    return f"keras:{tmp_path / 'small.keras'}"
+
+
+def test_input_is_as_declared(small: str):
+    x = PICTURES / 255
+    for settings, seen in {
+        "channels: bgr": x[..., ::-1],
+        "white: 255": x * 255,
+        "mean: [0.5, 0.4, 0.3], std: [0.2, 0.3, 0.4]": (x - [0.5, 0.4, 0.3]) / [0.2, 0.3, 0.4],
+    }.items():
+        depth = load(small, f"depth.model={{{settings}}}").predict(PICTURES)
+        np.testing.assert_allclose(depth, expected_depth(seen * 255), rtol=1e-4)
+
+
+def test_output_is_as_declared(small: str):
+    values = expected_depth(PICTURES)
+    for gives, unit, meant in (
+        ("depth", 2.0, values * 2),
+        ("disparity", 3.0, 3 / values),
+        ("relative_inverse_depth", 1.0, values),
+    ):
+        depth = load(small, f"depth.model={{gives: {gives}, unit: {unit}}}").predict(PICTURES)
+        np.testing.assert_allclose(depth, meant, rtol=1e-5)
+
+
+def test_pictures_are_resized_for_the_model_and_maps_for_storage(small: str):
+    flat = np.full((1, 32, 48, 3), 51, np.uint8)
+    rounded = load(small, "depth.model.multiple_of=14").predict(flat)
+    assert rounded.shape == (1, 21, 28)  # 42×56, the next multiples of 14, halved
+    given = load(small, "depth.input={width: 100, height: 60}").predict(flat)
+    assert given.shape == (1, 30, 50)
+    stored = load(small, "depth.size={width: 9, height: 7}").predict(flat)
+    assert stored.shape == (1, 7, 9)
+    for depth in (rounded, given, stored):
+        np.testing.assert_allclose(depth, 1 + 7 * 0.2, rtol=1e-5)
+
+
+def test_grey_pictures_are_stacked(small: str):
+    grey = PICTURES[..., :1]
+    depth = load(small, "canvas.colour=grey").predict(grey)
+    np.testing.assert_allclose(depth, expected_depth(np.repeat(grey, 3, 3)), rtol=1e-5)
+
+
+def test_lower_precision_is_near(small: str):
+    for precision in ("bfloat16", "float16"):
+        depth = load(small, f"depth.precision={precision}").predict(PICTURES)
+        np.testing.assert_allclose(depth, expected_depth(PICTURES), rtol=0.02)
+        assert depth.dtype == np.float32
+
+
+def test_models_that_cannot_be_used(tmp_path: Path):
+    def keras_file(model: keras.Model) -> str:
+        folder = tmp_path / model.name
+        folder.mkdir()
+        model.save(folder / "odd.keras")
+        return f"keras:{folder / 'odd.keras'}"
+
+    picture = keras.Input((None, None, 3))
+    two = keras.Model(picture, [picture, keras.layers.ReLU()(picture)])
+    wide = keras.Model(picture, keras.layers.ReLU()(picture))
+    fixed = small_network((64, 64))
+    (tmp_path / "text.onnx").write_text("no model")
+    (tmp_path / "empty").mkdir()
+    for model, settings, complaint in (
+        (keras_file(two), (), r"odd\.keras: the model has 2 outputs"),
+        (keras_file(wide), (), r"gives \(3, 32, 48, 3\) for 3 pictures. It must give one channel"),
+        (keras_file(small_network(channels=1)), (), "has 1 channels where nhwc has its 3"),
+        (keras_file(fixed), ["depth.input={width: 48, height: 32}"], "takes pictures of 64×64"),
+        (
+            save_onnx(small_network(), tmp_path / "first.onnx", (None, 32, 48, 3), nchw=True),
+            (),
+            r"first\.onnx: .*Set depth.model.layout to nchw",
+        ),
+        (f"onnx:{tmp_path / 'text.onnx'}", (), r"text\.onnx: not an ONNX model"),
+        (f"onnx:{tmp_path / 'none.onnx'}", (), r"none\.onnx: no such depth model"),
+        (f"keras:{tmp_path / 'empty'}", (), "empty: not a SavedModel"),
+        (
+            f"onnx:{tmp_path / 'first.onnx'}",
+            ["depth.precision=float16"],
+            "runs as it was exported",
+        ),
+    ):
+        with pytest.raises(DepthModelError, match=complaint):
+            load(model, *settings).predict(PICTURES)
+    for text in ("model.keras", "keras:", "tflite:x", "builtin:x", "gs://bucket/x.onnx"):
+        with pytest.raises(DepthModelError, match="Give builtin, none, densedepth:FILE"):
+            ModelChoice.parse(text)
+    with pytest.raises(UserError, match="what builtin takes and gives is known"):
+        load("builtin", "depth.model.layout=nchw")
+    with pytest.raises(UserError, match="metric16 has 16 bits"):
+        load_recipe("default", ["depth.codec={format: jpeg}"])
+
+
+# Storage
+
+
+def test_plasma_is_matplotlibs():
+    theirs = matplotlib.colormaps["plasma"].colors
+    np.testing.assert_array_equal(PLASMA, (np.array(theirs) * 255).astype(np.uint8))
+
+
+def test_storage_of_a_ramp():
+    ramp = np.linspace(2, 6, 256, dtype=np.float32).reshape(1, 16, 16)
+    millimetres = DepthStorage().quantise(ramp)
+    np.testing.assert_allclose(millimetres / 1000, ramp, atol=0.0005)
+    assert DepthStorage().quantise(np.float32([[[-1, 0, 99]]])).tolist() == [[[1, 1, 65535]]]
+    norm = DepthStorage(storage="norm8").quantise(ramp)
+    assert norm.ravel().tolist() == list(range(256))
+    plasma = DepthStorage(storage="plasma8").quantise(ramp)
+    np.testing.assert_array_equal(plasma.reshape(256, 3), PLASMA)
+    assert not DepthStorage(storage="norm8").quantise(np.ones((1, 2, 2), np.float32)).any()
+
+
+@pytest.mark.parametrize(
+    ("settings", "loss"),
+    [
+        (["depth.storage=norm8"], 0.003),
+        (["depth.storage=plasma8"], 0.003),
+        (["depth.storage=norm8", "depth.codec={format: jpeg, quality: 95}"], 0.05),
+        (["depth.storage=plasma8", "depth.codec={format: jpeg, quality: 100}"], 0.12),
+        (["depth.model={gives: relative_inverse_depth}"], 0.0006),
+    ],
+)
+def test_stored_depth_is_read_as_what_it_means(
+    folders: InputFolders, tmp_path: Path, small: str, settings: list[str], loss: float
+):
+    made = make_dataset(
+        folders, tmp_path / "made", "image.format=png", *settings, depth_model=small
+    )
+    assert [str(check) for check in verify(str(made)) if check.problems] == []
+    relative = "storage" in settings[0]
+    for example in depthmask.load(str(made), "train").as_numpy_iterator():
+        meant = expected_depth(example["image"][None])[0]
+        if relative:
+            meant = (meant - meant.min()) / np.ptp(meant)
+        found = example["depth"][..., 0]
+        assert np.quantile(np.abs(found - meant), 0.99) < loss
+    about = depthmask.read_info(str(made)).manifest["depth"]
+    assert about["unit"] is None
+    assert about["quantity"] == ("depth" if relative else "inverse_depth")
+    theirs = next(iter(tfds.builder_from_directory(str(made)).as_dataset("train")))["depth"]
+    ours = next(iter(depthmask.load(str(made), "train", decode_depth=False)))["depth"]
+    assert theirs.dtype == ours.dtype and theirs.shape == ours.shape
+    assert ours.shape == (20, 24, 3 if "plasma8" in settings[0] else 1)
+    statistics = json.loads((made / "statistics.json").read_text())["depth"]
+    assert len(statistics["mean"]) == ours.shape[-1]
+
+
+# Depth that is not finite
+
+
+def failing_network(limit: float) -> keras.Model:
+    """As the small network, but NaN where the picture's mean is above the limit."""
+    picture = keras.Input((None, None, 3))
+    depth = small_network()(picture)
+    mean = keras.ops.mean(picture, axis=(1, 2, 3), keepdims=True)
+    return keras.Model(picture, keras.ops.where(mean > limit, np.nan, depth))
+
+
+def test_examples_without_finite_depth_are_left_out_and_named(
+    folders: InputFolders, tmp_path: Path, capsys
+):
+    small_network().save(tmp_path / "good.keras")
+    whole = make_dataset(
+        folders, tmp_path / "whole", "image.format=png", depth_model=f"keras:{tmp_path}/good.keras"
+    )
+    means = {
+        example["id"].decode(): float(example["image"].mean() / 255)
+        for split in ("train", "test")
+        for example in depthmask.load(str(whole), split).as_numpy_iterator()
+    }
+    # A limit that none of the first examples, on which the model is tried, lies above.
+    first = list(depthmask.load(str(whole), "train", features=["id"]).take(7).as_numpy_iterator())
+    limit = max(means[example["id"].decode()] for example in first) + 0.001
+    bad = {name for name, mean in means.items() if mean > limit}
+    assert 0 < len(bad) < len(means) / 2
+    failing_network(limit).save(tmp_path / "bad.keras")
+    recipe = ["canvas={width: 48, height: 40}", "placements.per_pair=3", "image.format=png"]
+    recipe.append("shards={examples: 20, chunk: 7}")
+    arguments = [
+        *("--backgrounds", folders.backgrounds, "--foregrounds", folders.foregrounds),
+        *("--depth-model", f"keras:{tmp_path / 'bad.keras'}", "--output", str(tmp_path / "made")),
+        *(part for key in recipe for part in ("--set", key)),
+    ]
+    for _ in range(2):  # made, and found made
+        assert main(["generate", *arguments, *ONE_WORKER]) == 1
+        assert f"{len(bad)} examples were left out; see" in capsys.readouterr().out
+    made = tmp_path / "made"
+    entries = [json.loads(line) for line in (made / "errors.jsonl").read_text().splitlines()]
+    assert {entry["example"] for entry in entries if "example" in entry} == bad
+    kept = {
+        example["id"].decode()
+        for split in ("train", "test")
+        for example in depthmask.load(str(made), split).as_numpy_iterator()
+    }
+    assert kept == means.keys() - bad
+    assert [str(check) for check in verify(str(made)) if check.problems] == []
+    before = file_bytes(made)
+    next(made.glob("depthmask-train*")).unlink()
+    repair = ["verify", "--repair", str(made), "--depth-model", f"keras:{tmp_path / 'bad.keras'}"]
+    assert main(repair) == 0
+    assert file_bytes(made) == before
+
+
+@pytest.mark.parametrize(
+    ("network", "settings", "complaint"),
+    [
+        (failing_network(-1.0), (), "gives NaN or infinite depth for"),
+        (small_network(), ("depth.model.unit=100",), "does not go into 16 bits"),
+    ],
+)
+def test_worthless_depth_is_refused_before_the_work(
+    folders: InputFolders, tmp_path: Path, network, settings, complaint
+):
+    network.save(tmp_path / "bad.keras")
+    with pytest.raises(UserError, match=rf"bad\.keras: .*{complaint}"):
+        make_dataset(
+            folders, tmp_path / "made", *settings, depth_model=f"keras:{tmp_path}/bad.keras"
+        )
+    assert not (tmp_path / "made").exists()
+
+
+def test_the_same_depth_everywhere_is_refused(folders: InputFolders, tmp_path: Path):
+    network = small_network()
+    network.get_layer("depth").set_weights([np.zeros((1, 1, 3, 1)), np.ones(1)])
+    network.save(tmp_path / "dead.keras")
+    with pytest.raises(UserError, match="gives the same depth for every pixel"):
+        make_dataset(folders, tmp_path / "made", depth_model=f"keras:{tmp_path}/dead.keras")
+    with pytest.raises(UserError, match="gives no depth above 0"):
+        network.get_layer("depth").set_weights([np.ones((1, 1, 3, 1)), np.array([-9.0])])
+        network.save(tmp_path / "below.keras")
+        make_dataset(folders, tmp_path / "made", depth_model=f"keras:{tmp_path}/below.keras")
+
+
+def test_recipe_of_a_model_survives_the_dataset(folders: InputFolders, tmp_path: Path, small: str):
+    made = make_dataset(folders, tmp_path / "made", depth_model=small)
+    recipe = Recipe.model_validate(
+        json.loads((made / "manifest.json").read_text())["run"]["recipe"]
+    )
+    assert recipe.depth.model.std == (1, 1, 1)
