@@ -124,6 +124,7 @@ def _tiles(dataset: Dataset) -> Iterator[str]:
         sizes[shard["split"]] = sizes.get(shard["split"], 0) + shard["examples"]
     megabytes = sum(shard["bytes"] for shard in manifest["shards"]) / 1e6
     depth = manifest["depth"]
+    shards = len(manifest["shards"])
     tiles = [
         (f"{manifest['examples']:,}", "examples"),
         *((f"{count:,}", f"in split {split}") for split, count in sizes.items()),
@@ -131,7 +132,7 @@ def _tiles(dataset: Dataset) -> Iterator[str]:
         (f"{depth['width']}×{depth['height']}", f"depth, {depth['storage']}")
         if depth
         else ("none", "depth"),
-        (f"{megabytes:,.0f} MB", f"in {len(manifest['shards']):,} shards"),
+        (f"{megabytes:,.0f} MB", f"in {shards:,} shard{'s' if shards > 1 else ''}"),
     ]
     for value, name in tiles:
         yield f'<div class="tile"><b>{escape(value)}</b><span>{escape(name)}</span></div>'
