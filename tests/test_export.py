@@ -13,14 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import webdataset
 from PIL import Image
 
+from pipeline.cli import LAYOUT_NAMES, main
 from pipeline.errors import RunError, UserError
 from pipeline.export import pieces as pieces_module
 from pipeline.export.export import export
 from pipeline.export.layouts import LAYOUTS, flat_name
 from pipeline.export.zips import ZipEntry, end_of_directory
 from pipeline.inputs import InputFolders
+from pipeline.recipe import builtin_recipes
 from pipeline.runner import pipeline_options
 from tests.conftest import ONE_WORKER, file_bytes, make_dataset
 from tests.test_dataset import records
@@ -55,6 +58,18 @@ def examples(dataset: Path) -> dict[str, dict]:
 
 def opened(data: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def test_the_command_line_knows_every_layout(dataset: Path, tmp_path: Path, capsys):
+    assert set(LAYOUT_NAMES) == LAYOUTS.keys()
+    assert set(builtin_recipes()) - LAYOUTS.keys() == {"default"}
+    arguments = [str(dataset), str(tmp_path / "out")]
+    assert main(["export", *arguments, "--layout", "folder", *ONE_WORKER]) == 0
+    assert "72 examples are in" in capsys.readouterr().out
+    assert main(["export", *arguments, "--layout", "office"]) == 2
+    assert "has no depth, which layout office needs" in capsys.readouterr().err
+    assert main(["gallery", str(dataset), str(tmp_path / "page.html"), "--examples", "3"]) == 0
+    assert "3 examples are shown" in capsys.readouterr().out
 
 
 def test_monodepthmask_is_read_by_its_csv(with_depth: Path, tmp_path: Path):
@@ -170,7 +185,6 @@ def test_restaurant_mall_is_folders(with_depth: Path, tmp_path: Path):
 
 
 def test_webdataset_reads_its_tars(with_depth: Path, tmp_path: Path):
-    webdataset = pytest.importorskip("webdataset")
     made = exported(with_depth, tmp_path / "out", "webdataset")
     urls = [str(path) for path in sorted(made.glob("train-*.tar"))]
     assert len(urls) == 4
