@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import abc
 import csv
+import functools
 import io
 import json
 from collections.abc import Iterator, Mapping
@@ -82,6 +83,7 @@ class Example:
         return self.number * parts // self.total + 1
 
 
+@functools.lru_cache(4096)
 def flat_name(name: str) -> str:
     """A picture's name as part of a file name: letters, digits, ``-`` and ``%`` alone."""
     return "".join(
@@ -96,7 +98,6 @@ class InputPicture:
 
     kind: str
     name: str
-    label: str
     data: bytes
 
     @property

@@ -164,8 +164,8 @@ def _inputs(dataset: str) -> Iterator[InputPicture]:
         file_name = "backgrounds.tfrecord" if kind == "background" else "foregrounds.tfrecord"
         with open_file(join(dataset, file_name)) as file:
             for record in read_records(file):
-                features = {name: _text(value) for name, value in parse_example(record).items()}
-                yield InputPicture(kind, features["name"], features.get("class", ""), features[key])
+                features: dict[str, Any] = parse_example(record)
+                yield InputPicture(kind, features["name"].decode(), features[key])
 
 
 def _example(job: ExportJob, piece: Piece, number: int, record: bytes) -> Example:
@@ -184,20 +184,14 @@ def _example(job: ExportJob, piece: Piece, number: int, record: bytes) -> Exampl
         total=job.total,
         split=piece.split,
         shard=piece.shard,
-        features={name: _text(value) for name, value in features.items()},
+        features={
+            name: value.decode() if isinstance(value, bytes) else value
+            for name, value in features.items()
+        },
         pictures=pictures,
         stored_depth=encoded.get("depth"),
         depth=job.depth,
     )
-
-
-def _text(value: bytes | int) -> Any:
-    if isinstance(value, int):
-        return value
-    try:
-        return value.decode()
-    except UnicodeDecodeError:  # a picture
-        return value
 
 
 def make_piece(job: ExportJob, piece: Piece) -> MadePiece:
