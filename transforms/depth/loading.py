@@ -81,7 +81,7 @@ def _keras_network(
         for layer in model._flatten_layers(include_self=False):
             if layer not in last:
                 layer.dtype_policy = policy
-    return _frozen_network(stage, lambda values: finish(model(values, training=False)), size, batch)
+    return _traced_network(stage, lambda values: finish(model(values, training=False)), size, batch)
 
 
 def _saved_model(stage: DepthStage, path: str) -> Network:
@@ -106,34 +106,33 @@ def _saved_model(stage: DepthStage, path: str) -> Network:
         (output,) = signature(**{name: values}).values()
         return output
 
-    return _frozen_network(stage, run, stage.input_size(fixed), spec.shape[0])
+    return _traced_network(stage, run, stage.input_size(fixed), spec.shape[0])
 
 
-def _frozen_network(
+def _traced_network(
     stage: DepthStage, function: Callable[[Any], Any], size: PictureSize, batch: int | None
 ) -> Network:
-    """A function of TensorFlow, its weights made constants: faster on CPUs (benchmarks/)."""
+    """A function of TensorFlow as one graph.
+
+    Weights made constants would be 4% faster on a CPU, and double a worker's memory (benchmarks/).
+    """
     import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import (
-        convert_variables_to_constants_v2,
-    )
 
     picture = (size.height, size.width, 3)
     shape = picture if stage.interface.layout == "nhwc" else (3, *picture[:2])
     spec = tf.TensorSpec([batch, *shape], tf.float32)
+    graph = tf.function(function, input_signature=[spec])
     try:
-        traced = tf.function(function).get_concrete_function(spec)
+        graph.get_concrete_function()
     except Exception as error:
         raise DepthModelError(
             f"{stage.model}: the model does not take pictures of {size} pixels "
             f"({stage.interface.layout}, 3 channels): {first_line(error)}. Set depth.input or "
             "depth.model."
         ) from error
-    frozen = convert_variables_to_constants_v2(traced)
 
     def call(values: np.ndarray) -> np.ndarray:
-        (output,) = frozen(tf.constant(values))
-        return np.asarray(tf.cast(output, tf.float32))
+        return np.asarray(tf.cast(graph(tf.constant(values)), tf.float32))
 
     return Network(call, size, batch)
 
