@@ -13,7 +13,10 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["depthmask*", "pipeline*", "transforms*"]),
-    package_data={"pipeline": ["recipes/*.yaml"], "transforms": ["models/*.keras"]},
+    package_data={
+        "pipeline": ["recipes/*.yaml", "gallery/*.html"],
+        "transforms": ["models/*.keras"],
+    },
     install_requires=[
         "apache-beam[gcp]>=2.77,<3",
         "google-cloud-storage>=2.18",

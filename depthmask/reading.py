@@ -89,12 +89,15 @@ def load(
     | key | dtype | shape | values |
     |---|---|---|---|
     | ``image`` | uint8 | [H, W, 3], grey [H, W, 1] | 0 … 255 |
-    | ``mask`` | uint8 | [H, W, 1] | 0 background, 255 foreground; between in soft masks |
+    | ``mask`` | uint8 | [H, W, 1] or [H, W, 3] | 0 background, 255 foreground; between: see below |
     | ``depth`` | float32 | [h, w, 1] | metres, or relative: see ``decode_depth`` |
     | ``id``, ``background``, ``background_class``, ``foreground`` | string | [] | |
     | ``flip`` | bool | [] | the foreground is mirrored |
     | ``placement`` | int64 | [] | number among the places of this pair and flip |
     | ``x``, ``y``, ``width``, ``height`` | int64 | [] | the foreground's box, pixels |
+
+    Masks have values between 0 and 255 where the recipe says soft, and at edges where it stores
+    them as JPEG: the foreground is then what is at least 128.
 
     Args:
       path: the dataset's folder; any path that TensorFlow's file systems know, such as ``gs://…``.

@@ -24,6 +24,11 @@ if TYPE_CHECKING:  # commands import what they need: --help need not load Beam
 
 
 STOPPED = 130
+# As pipeline.export has them; --help need not load it.
+LAYOUT_NAMES = (
+    *("folder", "webdataset", "monodepthmask", "living-room", "grey-gallery", "office"),
+    "restaurant-mall",
+)
 
 
 def run() -> None:
@@ -47,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     namespace, rest = parser.parse_known_args(arguments)
-    if rest and namespace.command is not _generate:
+    if rest and namespace.command not in (_generate, _export):
         parser.error(f"unrecognised arguments: {' '.join(rest)}")
     namespace.beam_arguments = rest
     try:
@@ -119,6 +124,33 @@ def _parser() -> argparse.ArgumentParser:
     sheet.add_argument("picture", type=Path, metavar="PNG")
     sheet.add_argument("--examples", type=_positive, default=6, metavar="N")
     sheet.set_defaults(command=_sheet)
+
+    gallery = commands.add_parser(
+        "gallery", help="write a web page of examples and figures", allow_abbrev=False
+    )
+    gallery.add_argument("dataset", metavar="DIR")
+    gallery.add_argument("page", type=Path, metavar="HTML")
+    gallery.add_argument("--examples", type=_positive, default=60, metavar="N")
+    gallery.set_defaults(command=_gallery)
+
+    export = commands.add_parser(
+        "export",
+        help="write a dataset as other training code expects it",
+        description="Writes a finished dataset into a folder in another layout. Beam's own "
+        "options, such as --runner, can be given too.",
+        allow_abbrev=False,
+    )
+    export.add_argument("dataset", metavar="DIR")
+    export.add_argument("output", metavar="DEST", help="a new folder, or an unfinished export's")
+    export.add_argument(
+        "--layout",
+        required=True,
+        choices=LAYOUT_NAMES,
+        metavar="NAME",
+        help=f"one of: {', '.join(LAYOUT_NAMES)}",
+    )
+    export.add_argument("--verbose", action="store_true", help="show Beam's own log")
+    export.set_defaults(command=_export)
     return parser
 
 
@@ -270,6 +302,24 @@ def _verify(arguments: argparse.Namespace) -> int:
             made = repair(arguments.dataset, model, pipeline_options([]))
         print(f"{made} shards were made again")
     return 0 if report(verify(arguments.dataset, arguments.sample)) else 1
+
+
+def _gallery(arguments: argparse.Namespace) -> int:
+    from pipeline.gallery.page import write_gallery
+
+    shown = write_gallery(arguments.dataset, arguments.page, arguments.examples)
+    print(f"{shown} examples are shown in {arguments.page}")
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from pipeline.export.export import export
+    from pipeline.runner import pipeline_options
+
+    options = pipeline_options(arguments.beam_arguments)
+    with _beam_log(arguments.verbose):
+        export(arguments.dataset, arguments.output, arguments.layout, options)
+    return 0
 
 
 def _sheet(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""What describes a dataset: manifest, statistics, TFDS metadata, index, card."""
+"""What describes a dataset: manifest, statistics, TFDS metadata, index; see card.py too."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.card import CardFacts, SplitFacts, dataset_card
 from pipeline.recipe import Recipe
 from pipeline.workspace import MANIFEST, Workspace
 from transforms.chunks import Shard
 from transforms.encode import INDEX_COLUMNS
 from transforms.files import read_file, replace_file
-from transforms.segments import left_out_json
+from transforms.prepared import PreparedSource
+from transforms.segments import add_up, left_out_json
 from transforms.statistics import Moments
 
 FORMAT_VERSION = 1
@@ -96,7 +98,7 @@ def finish_dataset(
             json.dumps(entry, ensure_ascii=False) + "\n"
             for entry in itertools.chain(description.findings, _left_out_entries(shards))
         ),
-        "README.md": dataset_card(description, shards, statistics),
+        "README.md": dataset_card(card_facts(description, shards, statistics)),
     }
     checksums = dict(description.input_checksums)
 
@@ -115,6 +117,36 @@ def _left_out_entries(shards: Sequence[Shard]) -> Iterator[dict[str, str]]:
     for shard in shards:
         for example in shard.left_out:
             yield {"level": "error", "example": example.id, "problem": example.reason}
+
+
+def card_facts(
+    description: DatasetDescription, shards: Sequence[Shard], statistics: dict[str, Any]
+) -> CardFacts:
+    """What the card says, from what was made and, for the inputs, from what lies beside it."""
+    workspace = description.workspace
+    source = PreparedSource.of_dataset(description.output)
+    sizes = workspace.sizes()
+    splits: dict[str, SplitFacts] = {}
+    for name in description.recipe.splits.fractions:
+        mine = [shard for shard in shards if shard.key.split == name]
+        splits[name] = SplitFacts(
+            examples=sum(shard.examples for shard in mine),
+            shards=len(mine),
+            bytes=sum(shard.bytes for shard in mine),
+        )
+    return CardFacts(
+        recipe=description.recipe,
+        statistics=statistics,
+        splits=splits,
+        picture_bytes=add_up(shard.picture_bytes for shard in shards),
+        backgrounds=source.backgrounds,
+        foregrounds=source.foregrounds,
+        input_bytes={name: sizes[f"{name}.tfrecord"] for name in ("backgrounds", "foregrounds")},
+        depth=_depth_json(description),
+        made_with=description.versions,
+        left_out=sum(len(shard.left_out) for shard in shards),
+        inputs_left_out=sum(finding["level"] == "error" for finding in description.findings),
+    )
 
 
 def crc_text(crc: int) -> str:
@@ -149,6 +181,7 @@ def manifest_json(
                 "examples": shard.examples,
                 "bytes": shard.bytes,
                 "crc32c": crc_text(shard.crc32c),
+                "picture_bytes": shard.picture_bytes,
                 "moments": {kind: m.to_json() for kind, m in sorted(shard.moments.items())},
                 "left_out": left_out_json(shard.left_out),
             }
@@ -208,7 +241,7 @@ def features_json(description: DatasetDescription) -> dict[str, Any]:
     features = {
         "id": _text(),
         "image": _image(canvas.height, canvas.width, canvas.channels, recipe.image.format),
-        "mask": _image(canvas.height, canvas.width, 1, "png"),
+        "mask": _image(canvas.height, canvas.width, recipe.masks.channels, recipe.masks.format),
     }
     if description.depth:
         depth, storage = description.depth, recipe.depth
@@ -269,62 +302,3 @@ def dataset_info_json(description: DatasetDescription, shards: Sequence[Shard]) 
         "fileFormat": "tfrecord",
         "splits": splits,
     }
-
-
-def dataset_card(
-    description: DatasetDescription, shards: Sequence[Shard], statistics: dict[str, Any]
-) -> str:
-    """README.md of the dataset: what it is, how to load it, its measured figures."""
-    recipe = description.recipe
-    canvas = recipe.canvas
-    examples = sum(shard.examples for shard in shards)
-    contents = "composite and mask" + (", depth map" if description.depth else "")
-    lines = [
-        f"# {recipe.name}: a depthmask dataset",
-        "",
-        f"{examples:,} examples ({contents}) of {canvas.width}×{canvas.height} pixels from "
-        f"{description.backgrounds:,} backgrounds and {description.foregrounds:,} foregrounds.",
-        "",
-        "```python",
-        "import depthmask",
-        "",
-        f'dataset = depthmask.load("PATH/TO/THIS/FOLDER", "{next(iter(recipe.splits.fractions))}")',
-        "```",
-        "",
-        "or `tensorflow_datasets.builder_from_directory`.",
-        "",
-        "| split | examples | shards | bytes |",
-        "|---|---:|---:|---:|",
-    ]
-    for name in recipe.splits.fractions:
-        mine = [shard for shard in shards if shard.key.split == name]
-        lines.append(
-            f"| {name} | {sum(shard.examples for shard in mine):,} | {len(mine):,} | "
-            f"{sum(shard.bytes for shard in mine):,} |"
-        )
-    lines += [
-        "",
-        "## Statistics",
-        "",
-        "Of value/255 (16-bit depth: value/65535) over all pixels, before encoding.",
-        "",
-        *statistics_table(statistics),
-        "",
-        "What made it is in `recipe.yaml`, what it consists of in `manifest.json`.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def statistics_table(statistics: dict[str, Any]) -> list[str]:
-    """The statistics as lines of a Markdown table."""
-    lines = [
-        "| kind | images | channel | mean | std | mean std of an image |",
-        "|---|---:|---|---:|---:|---:|",
-    ]
-    for kind, figures in statistics.items():
-        for i, channel in enumerate(figures["channels"]):
-            lines.append(
-                f"| {kind} | {figures['images']:,} | {channel} | {figures['mean'][i]:.6f} | "
-                f"{figures['std'][i]:.6f} | {figures['mean_image_std'][i]:.6f} |"
-            )
-    return lines

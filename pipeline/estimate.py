@@ -57,6 +57,9 @@ def _bytes_an_example(job: Job, plan: Plan, inputs: PreparedInputs) -> float:
         except DepthModelError as error:
             raise UserError(str(error)) from error
     encoder = RecordEncoder(
-        job.recipe.image, not job.recipe.masks.soft, stage.storage if stage else None
+        job.recipe.image,
+        job.recipe.masks,
+        not job.recipe.masks.soft,
+        stage.storage if stage else None,
     )
     return len(encoder.encode(chunk).records) / key.examples

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import json
 import multiprocessing
@@ -14,21 +15,22 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import apache_beam as beam
 import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
-from pipeline.dataset import DatasetDescription, DepthInfo, crc_text, statistics_table
+from pipeline.card import statistics_table
+from pipeline.dataset import DatasetDescription, DepthInfo, crc_text
 from pipeline.errors import RunError, UserError
 from pipeline.graph import build_graph
 from pipeline.inputs import PreparedSet, prepare_inputs
 from pipeline.job import Job
 from pipeline.lock import OutputLock
 from pipeline.plan import Plan
-from pipeline.progress import Progress
+from pipeline.progress import Progress, count_examples
 from pipeline.recipe import Recipe
 from pipeline.workspace import INPUTS, PREPARED, State, Workspace, differences
 from transforms.chunks import ChunkKey, ChunkSpec
@@ -95,8 +97,20 @@ def generate(job: Job, output: str, options: PipelineOptions, restart: bool = Fa
         return print_summary(output)
 
 
+class WorkPlace(Protocol):
+    """A folder that is worked in, with a work folder of its own."""
+
+    @property
+    def output(self) -> str: ...
+
+    @property
+    def work_folder(self) -> str: ...
+
+    def tidy(self) -> None: ...
+
+
 @contextlib.contextmanager
-def at_work(workspace: Workspace) -> Iterator[None]:
+def at_work(workspace: WorkPlace) -> Iterator[None]:
     """Holds the workspace's lock, and tidies up once it is released."""
     held = False
     output = Path(workspace.output).absolute()
@@ -149,11 +163,16 @@ def run_job(
     print(plan.summary, file=sys.stderr)
     pipeline = beam.Pipeline(options=options)
     build_graph(pipeline, plan, source, depth, layout, description)
-    with Progress(layout):
-        try:
-            state = pipeline.run().wait_until_finish()
-        except Exception as error:  # runners raise what they like, with the workers' text in it
-            raise RunError(_cause(error)) from error
+    with Progress(plan.examples, functools.partial(count_examples, layout)):
+        run_pipeline(pipeline)
+
+
+def run_pipeline(pipeline: beam.Pipeline) -> None:
+    """Runs a graph to its end. Raises RunError."""
+    try:
+        state = pipeline.run().wait_until_finish()
+    except Exception as error:  # runners raise what they like, with the workers' text in it
+        raise RunError(_cause(error)) from error
     if state != PipelineState.DONE:
         raise RunError(f"the runner ended in state {state}; see its log")
 

@@ -57,6 +57,7 @@ def build_graph(
     recipe = plan.recipe
     encoder = RecordEncoder(
         image=recipe.image,
+        mask=recipe.masks,
         binary_masks=not recipe.masks.soft,
         depth=depth.storage if depth else None,
     )

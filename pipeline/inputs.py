@@ -216,14 +216,16 @@ def prepare_foreground(
     mask = alpha
     if mask_file is not None:
         mask = _open_mask(mask_file, file, image.size, findings)
-        if not transparent:
-            alpha = mask
-            image.putalpha(alpha)
+    elif recipe.masks.source == "colour":
+        mask = _within(image, recipe.masks.range)
     elif not transparent:
         raise _BadPicture(
             "has no transparency and no mask",
             "Cut it out (RGBA), or give a folder with masks of the same names by --masks.",
         )
+    if not transparent:
+        alpha = mask
+        image.putalpha(alpha)
     width, height = recipe.foregrounds.drawn_size(image.width, image.height, recipe.canvas)
     try:
         check_room(recipe, width, height)
@@ -249,6 +251,17 @@ def prepare_foreground(
             "Cut it out anew, or set masks.threshold lower.",
         )
     return _PreparedForeground(cutout, width, height, tuple(findings))
+
+
+def _within(image: Image.Image, bounds: tuple[int, int]) -> Image.Image:
+    """255 where every channel of `image` (RGBA), laid on black, lies within `bounds`, 0 elsewhere.
+
+    On black, because colours beneath transparency are whatever a program left there.
+    """
+    black = Image.new("RGBA", image.size, "black")
+    pixels = np.asarray(Image.alpha_composite(black, image).convert("RGB"))
+    inside = ((pixels >= bounds[0]) & (pixels <= bounds[1])).all(axis=2)
+    return Image.fromarray(np.where(inside, np.uint8(255), np.uint8(0)))
 
 
 def _open_mask(
@@ -282,6 +295,17 @@ def prepare_inputs(
     Raises UserError that lists every bad input, unless `skip_bad`: then they are left out, and
     only having no good background or no good foreground is an error.
     """
+    source = recipe.masks.source
+    if source == "file" and folders.masks is None:
+        raise UserError(
+            f"recipe {recipe.name} takes masks from files: give their folder by --masks, or take "
+            "them from transparency by --set masks.source=alpha"
+        )
+    if source in ("alpha", "colour") and folders.masks is not None:
+        raise UserError(
+            f"recipe {recipe.name} takes masks from the foregrounds themselves (masks.source: "
+            f"{source}): leave out --masks, or use its files by --set masks.source=file"
+        )
     found = _find_all(folders)
     backgrounds, findings = _without_twins(found["backgrounds"])
     foregrounds, twins = _without_twins(found["foregrounds"])
@@ -343,13 +367,13 @@ def prepare_inputs(
     for kind, usable in pictures.items():
         if not usable:
             raise UserError(f"no usable {kind} in {getattr(folders, kind)}.")
-    source = PreparedSource(
+    prepared = PreparedSource(
         backgrounds_path=paths["backgrounds"],
         backgrounds=pictures["backgrounds"],
         foregrounds_path=paths["foregrounds"],
         foregrounds=pictures["foregrounds"],
     )
-    return PreparedSet(source, moments, findings, checksums)
+    return PreparedSet(prepared, moments, findings, checksums)
 
 
 @dataclass(frozen=True)

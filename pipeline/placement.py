@@ -12,7 +12,7 @@ from pipeline.errors import UserError
 from pipeline.randomness import UInt64, draw, draw_below, draw_unit, hash_key, permute
 from pipeline.recipe import Canvas, Recipe
 
-# Counters of the independent values that one example draws.
+# Counters of the independent values that one example draws; the first two are its axes too.
 _X, _Y, _SCALE = 0, 1, 2
 
 
@@ -54,21 +54,21 @@ def place(
     drawn_heights = _scaled(heights, scales)
 
     def coordinates(
-        counter: int, lengths: NDArray[np.int64], drawn: NDArray[np.int64], side: int
+        counter: int, lengths: NDArray[np.int64], drawn: NDArray[np.int64]
     ) -> NDArray[np.int64]:
         keys = draw(pairs, counter)
         if rules.distinct:
             # Places of every scale are dealt from one range, which each of them may use.
-            first, count = _common_range(recipe, lengths, side)
+            first, count = _common_range(recipe, lengths, counter)
             dealt = permute(numbers, count.astype(np.uint64), keys)
         else:
-            first, count = _range(recipe, drawn, side)
+            first, count = _range(recipe, drawn, counter)
             dealt = draw_below(keys, numbers, count)
         return np.add(first, dealt.astype(np.int64))
 
     return Boxes(
-        x=coordinates(_X, widths, drawn_widths, recipe.canvas.width),
-        y=coordinates(_Y, heights, drawn_heights, recipe.canvas.height),
+        x=coordinates(_X, widths, drawn_widths),
+        y=coordinates(_Y, heights, drawn_heights),
         width=drawn_widths,
         height=drawn_heights,
     )
@@ -81,19 +81,25 @@ def _scaled(
 
 
 def _range(
-    recipe: Recipe, lengths: NDArray[np.int64], side: int
+    recipe: Recipe, lengths: NDArray[np.int64], axis: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First coordinate and number of coordinates for cut-outs of these lengths on this side."""
-    if recipe.placements.region == "inside":
+    """First coordinate and number of coordinates for cut-outs of these lengths on `axis`."""
+    rules = recipe.placements
+    side = (recipe.canvas.width, recipe.canvas.height)[axis]
+    bounds = (rules.x, rules.y)[axis]
+    if bounds is not None:
+        first, last = bounds
+        return np.full_like(lengths, first), np.full_like(lengths, last - first + 1)
+    if rules.region == "inside":
         return np.zeros_like(lengths), side - lengths + 1
     return -(lengths // 2), np.full_like(lengths, side)
 
 
 def _common_range(
-    recipe: Recipe, lengths: NDArray[np.int64], side: int
+    recipe: Recipe, lengths: NDArray[np.int64], axis: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The coordinates that are in range at every scale."""
-    small, large = (_range(recipe, _scaled(lengths, s), side) for s in recipe.foregrounds.scale)
+    small, large = (_range(recipe, _scaled(lengths, s), axis) for s in recipe.foregrounds.scale)
     first = np.maximum(small[0], large[0])
     last = np.minimum(small[0] + small[1], large[0] + large[1])
     return first, last - first
@@ -103,17 +109,16 @@ def check_room(recipe: Recipe, width: int, height: int) -> None:
     """Raises UserError where a foreground of this size (at scale 1) cannot be placed."""
     rules, canvas = recipe.placements, recipe.canvas
     largest = recipe.foregrounds.scale[1]
-    sides = (("wide", width, canvas.width), ("high", height, canvas.height))
-    for adjective, length, side in sides:
+    for adjective, length, axis in (("wide", width, _X), ("high", height, _Y)):
         lengths = np.array([length])
-        _, count = _range(recipe, _scaled(lengths, largest), side)
+        _, count = _range(recipe, _scaled(lengths, largest), axis)
         if count[0] < 1:
             raise UserError(
                 f"it is drawn {_scaled(lengths, largest)[0]} pixels {adjective} and cannot lie "
                 f"inside a canvas {_size(canvas)}: set foregrounds.size smaller or "
                 "placements.region to anywhere"
             )
-        _, count = _common_range(recipe, lengths, side)
+        _, count = _common_range(recipe, lengths, axis)
         if rules.distinct and count[0] < rules.per_pair:
             raise UserError(
                 f"it leaves {max(0, count[0])} distinct places {adjective} on a canvas "

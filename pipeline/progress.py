@@ -6,6 +6,7 @@ import re
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from tqdm import tqdm
@@ -23,14 +24,14 @@ _LOG_SECONDS = 15.0
 class Progress:
     """Shows examples done, examples a second and time left while its block runs.
 
-    A bar on a terminal, a plain line now and then elsewhere. What it counts are finished segments,
-    which every runner leaves in the work folder alike.
+    A bar on a terminal, a plain line now and then elsewhere. `count` says how many of `examples`
+    are done, by what every runner leaves in the work folder alike.
     """
 
-    def __init__(self, layout: ShardLayout) -> None:
-        self._layout = layout
-        self._examples = sum(map(sum, layout.shard_sizes.values()))
-        self._done = self._found_at_start = self._count()
+    def __init__(self, examples: int, count: Callable[[], int]) -> None:
+        self._examples = examples
+        self._count = count
+        self._done = self._found_at_start = count()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._bar = tqdm(
@@ -66,7 +67,7 @@ class Progress:
             done = max(done, self._count())
             self._bar.update(done - self._bar.n)
             if done == self._examples:
-                self._bar.set_description("joining shards")
+                self._bar.set_description("joining")
             if self._bar.disable and time.monotonic() - logged >= _LOG_SECONDS:
                 logged = time.monotonic()
                 rate = (done - self._found_at_start) / (logged - self._started)
@@ -77,20 +78,22 @@ class Progress:
                     flush=True,
                 )
 
-    def _count(self) -> int:
-        try:
-            files = list_files(self._layout.work_folder)
-        except OSError:  # a listing that fails is made again in a moment
-            return 0
-        finished: set[ShardKey] = set()
-        segments: dict[ShardKey, dict[str, int]] = {}
-        for file in files:
-            if found := _FOUND.search(file.path):
-                shard = ShardKey(found[1], int(found[2]))
-                if found[3] is None:
-                    finished.add(shard)
-                else:  # attempts at one chunk count once
-                    segments.setdefault(shard, {})[found[3]] = int(found[4])
-        return sum(map(self._layout.examples, finished)) + sum(
-            sum(chunks.values()) for shard, chunks in segments.items() if shard not in finished
-        )
+
+def count_examples(layout: ShardLayout) -> int:
+    """Examples that a run has made so far: those of finished segments and shards."""
+    try:
+        files = list_files(layout.work_folder)
+    except OSError:  # a listing that fails is made again in a moment
+        return 0
+    finished: set[ShardKey] = set()
+    segments: dict[ShardKey, dict[str, int]] = {}
+    for file in files:
+        if found := _FOUND.search(file.path):
+            shard = ShardKey(found[1], int(found[2]))
+            if found[3] is None:
+                finished.add(shard)
+            else:  # attempts at one chunk count once
+                segments.setdefault(shard, {})[found[3]] = int(found[4])
+    return sum(map(layout.examples, finished)) + sum(
+        sum(chunks.values()) for shard, chunks in segments.items() if shard not in finished
+    )

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import UserError
-from transforms.codecs import ImageCodec
+from transforms.codecs import ImageCodec, MaskCodec
 from transforms.depth.interface import ModelInterface, PictureSize
 from transforms.depth.models import Precision
 from transforms.depth.storage import DepthStorage
@@ -52,10 +52,11 @@ class FixedSize(_Section):
 
 
 class HeightSize(_Section):
-    """Every foreground gets this height, its aspect kept."""
+    """Every foreground gets this height, its aspect kept; less where it would be too wide."""
 
     mode: Literal["height"]
     height: int = Field(ge=1, le=8192)
+    max_width: int | None = Field(None, ge=1, le=8192)
 
 
 class MaxSideSize(_Section):
@@ -109,6 +110,8 @@ class Foregrounds(_Section):
                 return width, height
             case HeightSize():
                 factor = size.height / height
+                if size.max_width is not None:
+                    factor = min(factor, size.max_width / width)
             case MaxSideSize():
                 factor = size.max_side / max(width, height)
             case CanvasFractionSize():
@@ -124,10 +127,16 @@ class PlacementRules(_Section):
     per_pair: int = Field(
         20, ge=1, le=100_000, description="places for each background, foreground and flip"
     )
-    region: Literal["inside", "anywhere"] = Field(
+    region: Literal["inside", "anywhere", "range"] = Field(
         "inside",
-        description="inside: never cropped; anywhere: the centre lies on the canvas, "
-        "what is beyond the edge is cropped",
+        description="inside: never cropped; anywhere: the centre lies on the canvas; range: the "
+        "top left corner lies in x and y. What is beyond the edge is cropped",
+    )
+    x: tuple[int, int] | None = Field(
+        None, strict=False, description="region range: the left edge, from … to, pixels"
+    )
+    y: tuple[int, int] | None = Field(
+        None, strict=False, description="region range: the top edge, from … to, pixels"
     )
     distinct: bool = Field(
         False, description="no x and no y twice among the places of one pair and flip"
@@ -137,18 +146,45 @@ class PlacementRules(_Section):
         description="mirrored foregrounds: none, at places of their own, or at the plain one's",
     )
 
+    @model_validator(mode="after")
+    def _ranges(self) -> PlacementRules:
+        for name, bounds in (("x", self.x), ("y", self.y)):
+            if (bounds is None) == (self.region == "range"):
+                raise ValueError(
+                    f"{name} goes with region range, which needs it: such as "
+                    "{region: range, x: [0, 79], y: [0, 79]}"
+                )
+            if bounds is not None and not 0 <= bounds[0] <= bounds[1]:
+                raise ValueError(f"{name} is [from, to] with 0 <= from <= to, not {list(bounds)}")
+        return self
+
     @property
     def flips(self) -> tuple[bool, ...]:
         return (False,) if self.flip == "none" else (False, True)
 
 
-class Masks(_Section):
-    """How masks are made. They are stored without loss."""
+class Masks(MaskCodec):
+    """How masks are made and stored."""
 
+    source: Literal["given", "alpha", "file", "colour"] = Field(
+        "given",
+        description="alpha: the transparency; file: --masks; given: --masks where there is one, "
+        "else the transparency; colour: where red, green and blue, on black, all lie in range",
+    )
+    range: tuple[int, int] = Field(
+        (1, 255), strict=False, description="source colour: from … to, of each channel"
+    )
     soft: bool = Field(False, description="keep grey levels; else 0 and 255")
     threshold: int = Field(
         128, ge=1, le=255, description="binary masks: alpha (or mask file) from which 255"
     )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Masks:
+        low, high = self.range
+        if not 0 <= low <= high <= 255:
+            raise ValueError(f"range is [from, to], 0 <= from <= to <= 255, not [{low}, {high}]")
+        return self
 
     @property
     def binary_threshold(self) -> int | None:
@@ -233,10 +269,20 @@ class Recipe(_Section):
                         f"pixels {side}: make foregrounds.size or scale smaller, the canvas "
                         "larger, or set placements.region to anywhere"
                     )
-        elif rules.distinct and rules.per_pair > min(canvas.width, canvas.height):
+            return self
+        sides = [canvas.width, canvas.height]
+        for i, bounds in enumerate((rules.x, rules.y)):
+            if bounds is not None:
+                if bounds[1] >= sides[i]:
+                    raise ValueError(
+                        f"placements.{'xy'[i]} goes to {bounds[1]}, beyond a canvas "
+                        f"{canvas.width}×{canvas.height}, where nothing would be seen"
+                    )
+                sides[i] = bounds[1] - bounds[0] + 1
+        if rules.distinct and rules.per_pair > min(sides):
             raise ValueError(
-                f"{rules.per_pair} distinct places need as many rows and columns; the canvas is "
-                f"{canvas.width}×{canvas.height}: set placements.per_pair lower or "
+                f"{rules.per_pair} distinct places need as many rows and columns; there are "
+                f"{sides[0]}×{sides[1]}: set placements.per_pair lower or "
                 "placements.distinct to false"
             )
         return self
@@ -247,7 +293,7 @@ class Recipe(_Section):
             case FixedSize():
                 return round(size.width * largest), round(size.height * largest)
             case HeightSize():
-                return 1, round(size.height * largest)
+                return 1, round(size.height * largest) if size.max_width is None else 1
             case MaxSideSize():
                 # One of the two sides is that long: it must fit the canvas's longer side.
                 fits = round(size.max_side * largest) <= max(self.canvas.width, self.canvas.height)
@@ -283,9 +329,12 @@ def builtin_recipes() -> list[str]:
 def load_recipe(name_or_path: str, settings: Iterable[str] = ()) -> Recipe:
     """The recipe of that name or in that file, with ``key.path=value`` settings on top.
 
-    Raises UserError for a recipe that cannot be: names the key, its value and what would be right.
+    A recipe's ``base`` is the name of one that comes with depthmask, of which it says only what
+    differs. Raises UserError for a recipe that cannot be: names the key, its value and what would
+    be right.
     """
     data, source = _read_recipe(name_or_path)
+    data = _with_base(data, source)
     for setting in settings:
         _apply(data, setting)
     return _validate(data, source)
@@ -314,6 +363,25 @@ def _read_recipe(name_or_path: str) -> tuple[dict[str, Any], str]:
     if not isinstance(data, dict):
         raise UserError(f"{source}: a recipe is a mapping of keys such as canvas and placements.")
     return data, source
+
+
+def _with_base(data: dict[str, Any], source: str) -> dict[str, Any]:
+    """`data` on top of its base: section by section, key by key; what a key says replaces whole."""
+    own = dict(data)
+    base = own.pop("base", None)
+    if base is None:
+        return own
+    if base not in builtin_recipes():
+        raise UserError(f"{source}: base is {base!r}: give one of: {', '.join(builtin_recipes())}.")
+    merged = _with_base(*_read_recipe(base))
+    merged.pop("name", None)
+    for key, value in own.items():
+        inherited = merged.get(key)
+        if isinstance(inherited, dict) and isinstance(value, dict):
+            merged[key] = {**inherited, **value}
+        else:
+            merged[key] = value
+    return merged
 
 
 class _Loader(yaml.SafeLoader):

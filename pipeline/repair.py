@@ -152,6 +152,7 @@ def _write_down(key: ShardKey, entry: dict[str, Any], plan: Plan, layout: ShardL
         bytes=entry["bytes"],
         crc32c=int(entry["crc32c"], 16),
         moments={kind: Moments.from_json(m) for kind, m in entry["moments"].items()},
+        picture_bytes=entry["picture_bytes"],
         left_out=left_out_of(entry["left_out"]),
     )
     left_out = {example.id for example in shard.left_out}

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from pipeline.errors import UserError
+from pipeline.looks import colour_depth, first_examples, open_picture
 from pipeline.verify import Dataset, open_dataset
-from transforms.files import read_file
 from transforms.prepared import PreparedInputs, PreparedSource
-from transforms.records import parse_example, unframe_records
 
 _GAP = 6
 _TITLE = 18
@@ -24,49 +23,35 @@ _INK, _PAPER = (40, 40, 40), (255, 255, 255)
 def write_sheet(dataset_path: str, picture_path: Path, examples: int) -> None:
     """Draws a row an example (background, composite, mask, depth) into a PNG file.
 
-    Depth is grey from near (light) to far (dark), each map over its own range. Raises UserError
+    Depth goes from dark blue, the least of each map, to yellow, its greatest. Raises UserError
     where there is no dataset, or the picture's file is there already.
     """
     if picture_path.exists():
         raise UserError(f"{picture_path} is there already. Name another file.")
     dataset = open_dataset(dataset_path)
     inputs = PreparedInputs(PreparedSource.of_dataset(dataset_path))
-    rows = [_row(features, inputs) for features in itertools.islice(_examples(dataset), examples)]
+    depth = dataset.manifest["depth"]
+    chosen = itertools.islice(_examples(dataset), examples)
+    rows = [_row(features, inputs, depth) for features in chosen]
     sheet = _arrange(rows, ["background", "composite", "mask", "depth"])
     picture_path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(picture_path, "PNG")
 
 
-def _examples(dataset: Dataset) -> Iterator[dict[str, bytes | int]]:
+def _examples(dataset: Dataset) -> Iterator[dict[str, Any]]:
     for shard in dataset.manifest["shards"]:
-        yield from map(parse_example, unframe_records(read_file(dataset.file(shard["file"]))))
+        yield from first_examples(dataset, shard, shard["examples"])
 
 
-def _row(features: dict[str, bytes | int], inputs: PreparedInputs) -> list[Image.Image]:
-    background = inputs.background(_bytes(features["background"]).decode())
-    pictures = [background, _open(features["image"])]
-    pictures.append(_open(features["mask"]).convert("L"))
-    if "depth" in features:
-        depth = _open(features["depth"])
-        coloured = depth.mode == "RGB"
-        pictures.append(depth if coloured else _near_is_light(np.asarray(depth, np.float64)))
+def _row(
+    features: dict[str, Any], inputs: PreparedInputs, depth: dict[str, Any] | None
+) -> list[Image.Image]:
+    pictures = [inputs.background(features["background"]), open_picture(features["image"])]
+    pictures.append(open_picture(features["mask"]).convert("L"))
+    if depth is not None:
+        stored = np.asarray(open_picture(features["depth"]))
+        pictures.append(colour_depth(stored, depth["storage"]))
     return [picture.convert("RGB").resize(pictures[0].size) for picture in pictures]
-
-
-def _bytes(value: bytes | int) -> bytes:
-    if not isinstance(value, bytes):
-        raise TypeError(f"bytes are stored here, not {value!r}")
-    return value
-
-
-def _open(data: bytes | int) -> Image.Image:
-    return Image.open(io.BytesIO(_bytes(data)))
-
-
-def _near_is_light(depth: np.ndarray) -> Image.Image:
-    near, far = depth.min(), depth.max()
-    grey = (far - depth) / max(far - near, 1) * 255
-    return Image.fromarray(grey.astype(np.uint8))
 
 
 def _arrange(rows: list[list[Image.Image]], titles: list[str]) -> Image.Image:

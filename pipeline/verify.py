@@ -22,7 +22,7 @@ from tqdm import tqdm
 from pipeline.dataset import crc_text, statistics_json
 from pipeline.errors import UserError
 from pipeline.recipe import Recipe
-from transforms.codecs import encode_image
+from transforms.codecs import encode_image, encode_mask
 from transforms.compose import binarise, paste_mask, resize
 from transforms.files import file_checksum, join, open_file, read_file
 from transforms.prepared import PreparedInputs, PreparedSource
@@ -108,7 +108,7 @@ def verify(path: str, sample: int | None = None) -> Iterator[Check]:
     Yields one `Check` after another; the dataset is right when none has problems.
     """
     dataset = open_dataset(path)
-    files = _check_files(dataset)
+    files = check_files(dataset)
     yield files
     if any("missing" in problem for problem in files.problems):
         return
@@ -125,7 +125,7 @@ def verify(path: str, sample: int | None = None) -> Iterator[Check]:
     yield from _check_examples(dataset, sample)
 
 
-def _check_files(dataset: Dataset) -> Check:
+def check_files(dataset: Dataset) -> Check:
     """Every file that the manifest names is there, with its size and checksum."""
     check = Check("files")
     expected: list[tuple[str, str, int | None]] = [
@@ -365,8 +365,7 @@ class _ExampleChecker:
             name: batch[name].astype(np.int64).tolist()
             for name in ("flip", "placement", "x", "y", "width", "height")
         }
-        masks = batch["mask"][..., 0]
-        expected_masks = np.zeros_like(masks)
+        expected_masks = np.zeros(batch["mask"].shape[:3], np.uint8)
         for i, row in zip(range(n), itertools.islice(rows, n), strict=True):
             example = {name: str(values[i]) for name, values in (texts | numbers).items()}
             if any(row[name] != value for name, value in example.items()):
@@ -383,10 +382,14 @@ class _ExampleChecker:
         threshold = self._recipe.masks.binary_threshold
         if threshold is not None:
             expected_masks = binarise(expected_masks, threshold)
-        for i in np.flatnonzero((masks != expected_masks).any(axis=(1, 2))).tolist():
+        differ = batch["mask"] != self._stored_masks(expected_masks)
+        for i in np.flatnonzero(differ.any(axis=(1, 2, 3))).tolist():
             self._report.add(
                 "masks", f"{texts['id'][i]}: the mask is not its foreground's at its place"
             )
+        # Statistics are those before encoding, which a mask that passed is proof of.
+        lossy = self._recipe.masks.format == "jpeg"
+        masks = expected_masks if lossy else batch["mask"][..., 0]
         moments = {"composites": measure(batch["image"]), "masks": measure(masks)}
         if "depth" in batch:
             moments["depth"] = measure(batch["depth"])
@@ -422,6 +425,20 @@ class _ExampleChecker:
             self._report.add(
                 "composites", f"{name}: differs from {background} outside its box, at x={x} y={y}"
             )
+
+    def _stored_masks(self, masks: np.ndarray) -> np.ndarray:
+        """Masks uint8 [n, H, W] as a reader finds them, [n, H, W, C]: after the codec's loss."""
+        import tensorflow as tf
+
+        codec = self._recipe.masks
+        if codec.format == "png":
+            return np.broadcast_to(masks[..., None], (*masks.shape, codec.channels))
+        return np.stack(
+            [
+                tf.io.decode_jpeg(encode_mask(mask, codec, not codec.soft), channels=codec.channels)
+                for mask in masks
+            ]
+        )
 
     def _encode_background(self, name: str) -> np.ndarray:
         import tensorflow as tf

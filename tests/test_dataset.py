@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from PIL import Image, ImageOps
 
 import depthmask
 from pipeline.inputs import InputFolders
-from tests.conftest import file_bytes, make_dataset
+from tests.conftest import draw_inputs, file_bytes, make_dataset
 from transforms.records import parse_example, unframe_records
 
 
@@ -173,8 +174,16 @@ def test_importing_the_reader_loads_no_beam(dataset: Path):
             "placements.flip=shared",
             "splits={by: background, fractions: {train: 0.5, test: 0.5}}",
         ),
+        ("masks.format=jpeg", "masks.quality=30", "masks.channels=3"),
+        (
+            "masks={format: jpeg, soft: true, source: colour, range: [1, 255]}",
+            "placements={region: range, x: [1, 20], y: [1, 30], per_pair: 3}",
+        ),
     ],
-    ids=["grey-png", "soft-scaled-anywhere", "distinct-shared-by-background"],
+    ids=[
+        *("grey-png", "soft-scaled-anywhere", "distinct-shared-by-background"),
+        *("jpeg-masks-of-3-channels", "masks-by-colour-in-a-range"),
+    ],
 )
 def test_other_recipes_are_right_too(
     folders: InputFolders, tmp_path: Path, settings: tuple[str, ...]
@@ -183,6 +192,18 @@ def test_other_recipes_are_right_too(
 
     made = make_dataset(folders, tmp_path / "made", *settings)
     assert [check for check in verify(str(made)) if check.problems] == []
+
+
+def test_masks_stored_as_jpeg_read_alike_everywhere(folders: InputFolders, tmp_path: Path):
+    made = make_dataset(folders, tmp_path / "made", "masks={format: jpeg, channels: 3}")
+    exact = make_dataset(folders, tmp_path / "exact")
+    masks = {e["id"]: e["mask"] for e in depthmask.load(str(exact), "train").as_numpy_iterator()}
+    theirs = tfds.builder_from_directory(str(made)).as_dataset("train").as_numpy_iterator()
+    by_tfds = {example["id"]: example["mask"] for example in theirs}
+    for example in depthmask.load(str(made), "train").as_numpy_iterator():
+        assert example["mask"].shape == (40, 48, 3)
+        assert (example["mask"] == by_tfds[example["id"]]).all()
+        assert ((example["mask"] >= 128) == (masks[example["id"]] == 255)).mean() > 0.99
 
 
 def test_depth_by_a_keras_model(folders: InputFolders, tmp_path: Path):
@@ -212,3 +233,36 @@ def test_depth_by_a_keras_model(folders: InputFolders, tmp_path: Path):
     assert manifest["depth"]["unit"] == "metre" and manifest["depth"]["scale"] == 0.001
     statistics = json.loads((made / "statistics.json").read_text())["depth"]
     assert statistics["images"] == 72 and 1 <= statistics["mean"][0] * 65.535 <= 3
+
+
+def test_the_card_says_what_was_measured(dataset: Path):
+    card = (dataset / "README.md").read_text("utf-8")
+    made = records(dataset)
+    for kind, key in (("composites", "image"), ("masks", "mask")):
+        total = sum(len(record[key]) for record in made)
+        assert f"| {kind} | 72 | 48×40 |" in card and f"| {total:,} |" in card
+    sizes = {(record["foreground"], record["width"], record["height"]) for record in made}
+    widths, heights = zip(*((width, height) for _, width, height in sizes), strict=True)
+    drawn = f"{min(widths)}…{max(widths)} × {min(heights)}…{max(heights)} at scale 1"
+    assert f"| foregrounds | 3 | {drawn} |" in card
+    shards = sum(path.stat().st_size for path in dataset.glob("*train*"))
+    assert f"| train | 65 | 90.3% | 4 | {shards:,} |" in card
+    assert "Classes of backgrounds: hall (2), kitchen (2)." in card
+    statistics = json.loads((dataset / "statistics.json").read_text())
+    mean = ", ".join(f"{value:.6f}" for value in statistics["composites"]["mean"])
+    assert f"| composites | 72 | red, green, blue | {mean} |" in card
+    assert "licence of the backgrounds: …" in card
+
+
+def test_more_pictures_change_none_of_the_old_examples(tmp_path: Path):
+    """A dataset grows by another run, with more inputs, into a new folder."""
+    few = draw_inputs(tmp_path / "few", backgrounds=3, foregrounds=2)
+    old = {record["id"]: record for record in records(make_dataset(few, tmp_path / "old"))}
+    draw_inputs(tmp_path / "more", backgrounds=5, foregrounds=4)
+    shutil.copytree(tmp_path / "few", tmp_path / "more", dirs_exist_ok=True)
+    folders = (str(tmp_path / "more" / kind) for kind in ("backgrounds", "foregrounds"))
+    grown = make_dataset(InputFolders(*folders), tmp_path / "grown")
+    new = {record["id"]: record for record in records(grown)}
+    assert (len(old), len(new)) == (3 * 2 * 2 * 3, 5 * 4 * 2 * 3)
+    # Names, place and box, and every byte of the pictures.
+    assert {key: new[key] for key in old} == old

@@ -137,6 +137,36 @@ def test_a_mask_file_is_the_mask_and_the_transparency_of_an_opaque_foreground(go
     assert (np.asarray(chair.alpha) == np.asarray(cutout().getchannel("A"))).all()
 
 
+def test_a_mask_by_colour_is_where_no_channel_is_black(good: Folders):
+    image = cutout()
+    image.putpixel((5, 5), (0, 9, 9, 255))
+    image.putpixel((0, 0), (99, 99, 99, 0))  # what lies beneath transparency is not seen
+    good.put("foregrounds/chair.png", image)
+    settings = "foregrounds.size={mode: native}", "masks={source: colour, range: [1, 255]}"
+    prepared = good.prepare(*settings)
+    mask = PreparedInputs(prepared.source).foreground("chair", False).mask
+    assert mask[5, 5] == 0 and mask[0, 0] == 0 and mask[4, 4] == 255
+    assert np.count_nonzero(mask) == 10 * 6 - 1
+
+
+def test_an_opaque_foreground_is_cut_out_by_colour(good: Folders):
+    image = Image.new("RGB", (16, 12))
+    image.paste((200, 40, 30), (3, 3, 13, 9))
+    good.put("foregrounds/chair.png", image)
+    prepared = good.prepare("foregrounds.size={mode: native}", "masks.source=colour")
+    found = PreparedInputs(prepared.source).foreground("chair", False)
+    assert (np.asarray(found.alpha) == found.mask).all() and found.mask[5, 5] == 255
+
+
+def test_where_masks_come_from_must_go_with_the_folders_given(good: Folders):
+    with pytest.raises(UserError, match="takes masks from files: give their folder by --masks"):
+        good.prepare("masks.source=file")
+    good.put("masks/chair.png", Image.new("L", (16, 12), 255))
+    for source in ("alpha", "colour"):
+        with pytest.raises(UserError, match=f"masks.source: {source}.: leave out --masks"):
+            good.prepare(f"masks.source={source}", masks=True)
+
+
 def test_a_mask_of_another_size_is_resized_with_a_warning(good: Folders):
     good.put("masks/chair.png", Image.new("L", (32, 24), 255))
     prepared = good.prepare(masks=True)

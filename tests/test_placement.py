@@ -40,6 +40,14 @@ def test_anywhere_has_its_centre_on_the_canvas_and_reaches_over_every_edge():
     assert boxes.y.min() == -HEIGHT // 2 and boxes.y.max() == 79 - HEIGHT // 2
 
 
+def test_a_range_holds_the_top_left_corner_and_is_used_whole():
+    boxes = places(recipe("placements={region: range, x: [1, 60], y: [5, 79], per_pair: 5000}"))
+    assert (boxes.x.min(), boxes.x.max(), boxes.y.min(), boxes.y.max()) == (1, 60, 5, 79)
+    dealt = places(recipe("placements={region: range, x: [0, 19], y: [30, 49], distinct: true}"))
+    assert sorted(dealt.x.tolist()) == list(range(20))
+    assert sorted(dealt.y.tolist()) == list(range(30, 50))
+
+
 def test_distinct_repeats_no_x_and_no_y():
     boxes = places(recipe("placements.per_pair=61", "placements.distinct=true"))
     # 61 rows are all that there are for a height of 20 on 80.

@@ -50,8 +50,23 @@ def _top_level(path):
         ),
         (
             "placements={region: anywhere, distinct: true, per_pair: 225}",
-            r"225 distinct places need as many rows and columns; the canvas is 224×224",
+            r"225 distinct places need as many rows and columns; there are 224×224",
         ),
+        ("placements.region=range", r"placements: x goes with region range, which needs it"),
+        ("placements.x=[0, 5]", r"placements: x goes with region range"),
+        (
+            "placements={region: range, x: [5, 4], y: [0, 9]}",
+            r"x is \[from, to\] with 0 <= from <= to, not \[5, 4\]",
+        ),
+        (
+            "placements={region: range, x: [0, 9], y: [0, 224]}",
+            r"placements.y goes to 224, beyond a canvas 224×224",
+        ),
+        (
+            "placements={region: range, x: [0, 9], y: [0, 99], distinct: true, per_pair: 11}",
+            r"11 distinct places need as many rows and columns; there are 10×100",
+        ),
+        ("masks.range=[9, 256]", r"range is \[from, to\], 0 <= from <= to <= 255, not \[9, 256\]"),
         ("foregrounds.size.mode=native", r"fraction: does not go with mode native"),
         ("foregrounds.size={mode: fixed, width: 5}", r"size.height: is needed by mode fixed"),
         ("canvas", r"give KEY.PATH=VALUE"),
@@ -75,6 +90,26 @@ def test_a_recipe_that_is_not_there_names_those_that_are():
         load_recipe("offce")
 
 
+def test_a_recipe_says_what_differs_from_its_base(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "base: default\nimage: {quality: 50}\nsplits: {fractions: {all: 1.0}}\n"
+        "foregrounds: {size: {mode: native}}\nplacements: {region: anywhere}\n"
+    )
+    recipe = load_recipe(str(path), ["seed=3"])
+    assert (recipe.image.format, recipe.image.quality) == ("jpeg", 50)
+    assert recipe.splits.by == "example" and recipe.splits.fractions == {"all": 1.0}
+    assert (recipe.foregrounds.size.mode, recipe.seed) == ("native", 3)
+    assert recipe.name == "custom"  # a base's name is not another recipe's
+
+
+def test_a_base_that_is_not_there_names_those_that_are(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("base: offce\n")
+    with pytest.raises(UserError, match=r"base is 'offce': give one of: .*default"):
+        load_recipe(str(path))
+
+
 def test_a_recipe_is_a_mapping(tmp_path):
     path = tmp_path / "list.yaml"
     path.write_text("- canvas\n- seed\n")
@@ -87,6 +122,7 @@ def test_a_recipe_is_a_mapping(tmp_path):
     [
         ("{mode: fixed, width: 80, height: 70}", (80, 70)),
         ("{mode: height, height: 100}", (50, 100)),
+        ("{mode: height, height: 100, max_width: 40}", (40, 80)),
         ("{mode: max_side, max_side: 150}", (75, 150)),
         ("{mode: canvas_fraction, fraction: 0.5}", (40, 80)),
         ("{mode: native}", (60, 120)),
@@ -105,3 +141,103 @@ def test_chunks_are_multiples_of_16_and_bounded():
         for side in (8, 160, 224, 1024, 8192)
     ]
     assert sizes == [512, 80, 32, 2, 1]
+
+
+# What the five teams published of their datasets.
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [
+        (
+            "monodepthmask",
+            {
+                "canvas": (250, 250, "stretch", "rgb"),
+                "size": (100, 125),
+                "placements": ("inside", False, "shared"),
+                "image": ("jpeg", 80),
+                "masks": ("colour", "jpeg", 80, 3),
+                "depth": ((640, 480), "plasma8", "jpeg", 100, (320, 240), 2),
+                "splits": {"train": 0.7, "test": 0.3},
+            },
+        ),
+        (
+            "living-room",
+            {
+                "canvas": (224, 224, "crop", "rgb"),
+                "size": (80, 100),
+                "placements": ("range", False, "shared"),
+                "image": ("jpeg", 30),
+                "masks": ("file", "jpeg", 30, 1),
+                "depth": ((448, 448), "norm8", "jpeg", 90, (224, 224), 2),
+                "splits": {"train": 1.0},
+            },
+        ),
+        (
+            "grey-gallery",
+            {
+                "canvas": (160, 160, "crop", "grey"),
+                "size": (80, 80),
+                "placements": ("range", True, "own"),
+                "image": ("jpeg", 75),
+                "masks": ("file", "jpeg", 75, 1),
+                "depth": ((160, 160), "plasma8", "png", 90, (160, 160), 128),
+                "splits": {"train": 1.0},
+            },
+        ),
+        (
+            "office",
+            {
+                "canvas": (160, 160, "crop", "rgb"),
+                "size": (120, 150),
+                "placements": ("anywhere", False, "own"),
+                "image": ("jpeg", 50),
+                "masks": ("file", "jpeg", 50, 1),
+                "depth": ((160, 160), "metric16", "png", 90, None, 32),
+                "splits": {"train": 1.0},
+            },
+        ),
+        (
+            "restaurant-mall",
+            {
+                "canvas": (224, 224, "crop", "rgb"),
+                "size": (112, 140),
+                "placements": ("inside", False, "own"),
+                "image": ("jpeg", 75),
+                "masks": ("alpha", "png", 90, 1),
+                "depth": ((448, 448), "norm8", "png", 90, (224, 224), 16),
+                "splits": {"train": 1.0},
+            },
+        ),
+    ],
+)
+def test_the_published_recipes_say_what_was_published(name: str, facts: dict):
+    recipe = load_recipe(name)
+    canvas, depth, masks = recipe.canvas, recipe.depth, recipe.masks
+    pair = {None: None}
+    for size in (depth.input, depth.size):
+        pair[size] = size and (size.width, size.height)
+    found = {
+        "canvas": (canvas.width, canvas.height, canvas.fit, canvas.colour),
+        "size": recipe.foregrounds.drawn_size(120, 150, canvas),
+        "placements": (
+            recipe.placements.region,
+            recipe.placements.distinct,
+            recipe.placements.flip,
+        ),
+        "image": (recipe.image.format, recipe.image.quality),
+        "masks": (masks.source, masks.format, masks.quality, masks.channels),
+        "depth": (
+            pair[depth.input],
+            depth.storage,
+            depth.codec.format,
+            depth.codec.quality,
+            pair[depth.size],
+            depth.batch_size,
+        ),
+        "splits": recipe.splits.fractions,
+    }
+    assert found == facts
+    assert recipe.placements.per_pair == 20
+    ranges = {"living-room": (1, 120), "grey-gallery": (0, 79)}
+    assert recipe.placements.x == recipe.placements.y == ranges.get(name)
+    assert recipe.image.optimize == (name in ("living-room", "office"))
+    assert recipe.foregrounds.scale == ((1.0, 1.2) if name == "living-room" else (1.0, 1.0))

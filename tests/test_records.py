@@ -3,7 +3,13 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from transforms.records import frame_record, parse_example, serialize_example, unframe_records
+from transforms.records import (
+    frame_record,
+    parse_example,
+    read_records,
+    serialize_example,
+    unframe_records,
+)
 
 FEATURES = {"id": "Küche/bild+1", "image": b"\x00\xff" * 10, "x": -7, "flip": 1}
 
@@ -42,3 +48,10 @@ def test_damage_is_noticed():
             list(unframe_records(bytes(damaged)))
     with pytest.raises(ValueError, match="torn"):
         list(unframe_records(data[:-1]))
+
+
+def test_records_can_be_skipped(tmp_path: Path):
+    path = tmp_path / "three.tfrecord"
+    path.write_bytes(b"".join(map(frame_record, (b"one", b"", b"three"))))
+    with path.open("rb") as file:
+        assert list(read_records(file, skip=1)) == [b"", b"three"]

@@ -80,12 +80,16 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class EncodedChunk:
-    """A chunk as it is stored: framed TFRecord bytes, CSV index rows, and its exact statistics."""
+    """A chunk as it is stored: framed TFRecord bytes, CSV index rows, and its exact statistics.
+
+    `picture_bytes`: what the encoded pictures of each feature (``image`` …) come to.
+    """
 
     key: ChunkKey
     records: bytes
     index_rows: str
     moments: dict[str, Moments]
+    picture_bytes: dict[str, int]
     left_out: tuple[LeftOut, ...] = ()
 
 
@@ -102,6 +106,7 @@ class Segment:
     bytes: int
     crc32c: int
     moments: dict[str, Moments]
+    picture_bytes: dict[str, int]
     left_out: tuple[LeftOut, ...] = ()
 
     @property
@@ -124,4 +129,5 @@ class Shard:
     bytes: int
     crc32c: int
     moments: dict[str, Moments] = field(repr=False)
+    picture_bytes: dict[str, int]
     left_out: tuple[LeftOut, ...] = ()

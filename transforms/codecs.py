@@ -24,6 +24,16 @@ class ImageCodec(BaseModel):
     optimize: bool = Field(False, description="JPEG: optimal Huffman tables, smaller and slower")
 
 
+class MaskCodec(BaseModel):
+    """How masks are stored. PNG keeps them exactly; JPEG blurs their edges."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    format: Literal["png", "jpeg"] = "png"
+    quality: int = Field(90, ge=1, le=100, description="JPEG quality")
+    channels: Literal[1, 3] = Field(1, description="3: the same grey three times")
+
+
 def encode_image(pixels: np.ndarray, codec: ImageCodec) -> bytes:
     """Encodes `pixels`, uint8 [H, W, 3] or [H, W, 1]."""
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
@@ -33,6 +43,14 @@ def encode_image(pixels: np.ndarray, codec: ImageCodec) -> bytes:
     else:
         image.save(stream, "PNG", compress_level=4)
     return stream.getvalue()
+
+
+def encode_mask(mask: np.ndarray, codec: MaskCodec, binary: bool) -> bytes:
+    """Encodes `mask`, uint8 [H, W], of 0 and 255 alone where `binary`."""
+    if codec.format == "png" and codec.channels == 1:
+        return encode_binary_mask(mask) if binary else encode_grey(mask)
+    pixels = np.broadcast_to(mask[..., None], (*mask.shape, codec.channels))
+    return encode_image(pixels, ImageCodec(format=codec.format, quality=codec.quality))
 
 
 def encode_binary_mask(mask: np.ndarray) -> bytes:

@@ -13,7 +13,7 @@ import numpy as np
 from apache_beam.metrics import Metrics
 
 from transforms.chunks import ChunkSpec, ComposedChunk, EncodedChunk, LeftOut, Placement
-from transforms.codecs import ImageCodec, encode_binary_mask, encode_grey, encode_image
+from transforms.codecs import ImageCodec, MaskCodec, encode_image, encode_mask
 from transforms.depth.storage import DepthStorage
 from transforms.records import frame_record, serialize_example
 from transforms.statistics import measure
@@ -64,12 +64,13 @@ def index_rows(spec: ChunkSpec, left_out: Collection[str] = ()) -> str:
 
 @dataclass(frozen=True)
 class RecordEncoder:
-    """Encodes chunks: `image` says how composites are stored, `depth` how depth is (or None).
+    """Encodes chunks: says how composites, masks and depth (None: there is none) are stored.
 
-    Masks are lossless PNG, of 1 bit where `binary_masks`, else of 8.
+    `binary_masks`: they are of 0 and 255 alone.
     """
 
     image: ImageCodec
+    mask: MaskCodec
     binary_masks: bool
     depth: DepthStorage | None
 
@@ -90,10 +91,9 @@ class RecordEncoder:
             )
             placements = tuple(itertools.compress(placements, finite))
             images, masks, depths = images[finite], masks[finite], depths[finite]
-        encode_mask = encode_binary_mask if self.binary_masks else encode_grey
         pictures = {
             "image": [encode_image(image, self.image) for image in images],
-            "mask": [encode_mask(mask) for mask in masks],
+            "mask": [encode_mask(mask, self.mask, self.binary_masks) for mask in masks],
         }
         moments = {"composites": measure(images), "masks": measure(masks)}
         if self.depth is not None and depths is not None:
@@ -105,8 +105,14 @@ class RecordEncoder:
             features = example_features(placement)
             features |= {name: encoded[i] for name, encoded in pictures.items()}
             records.append(frame_record(serialize_example(features)))
-        rows = index_rows(chunk.spec, {example.id for example in left_out})
-        return EncodedChunk(chunk.spec.key, b"".join(records), rows, moments, left_out)
+        return EncodedChunk(
+            key=chunk.spec.key,
+            records=b"".join(records),
+            index_rows=index_rows(chunk.spec, {example.id for example in left_out}),
+            moments=moments,
+            picture_bytes={name: sum(map(len, encoded)) for name, encoded in pictures.items()},
+            left_out=left_out,
+        )
 
 
 class _EncodeDoFn(beam.DoFn):  # type: ignore[misc]

@@ -7,9 +7,11 @@ so that they never meet TensorFlow's when both are loaded.
 
 from __future__ import annotations
 
+import io
+import os
 import struct
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import google_crc32c
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -116,21 +118,32 @@ def unframe_records(data: bytes) -> Iterator[bytes]:
 
     Raises ValueError at a torn record or a wrong checksum.
     """
-    offset = 0
-    while offset < len(data):
-        header = data[offset : offset + 12]
+    return read_records(io.BytesIO(data))
+
+
+def read_records(file: BinaryIO, skip: int = 0) -> Iterator[bytes]:
+    """The records of an open TFRecord file, one at a time, without the first `skip`.
+
+    Raises ValueError at a torn record or a wrong checksum.
+    """
+    offset = number = 0
+    while header := file.read(12):
         if len(header) < 12:
             raise ValueError(f"torn record at byte {offset}")
         length, length_crc = struct.unpack("<QI", header)
         if length_crc != _masked_crc(header[:8]):
             raise ValueError(f"wrong length checksum at byte {offset}")
-        record = data[offset + 12 : offset + 12 + length]
-        footer = data[offset + 12 + length : offset + 16 + length]
-        if len(footer) < 4:
-            raise ValueError(f"torn record at byte {offset}")
-        if struct.unpack("<I", footer)[0] != _masked_crc(record):
-            raise ValueError(f"wrong data checksum at byte {offset}")
-        yield record
+        if number < skip:
+            file.seek(length + 4, os.SEEK_CUR)
+        else:
+            data = file.read(length + 4)
+            if len(data) < length + 4:
+                raise ValueError(f"torn record at byte {offset}")
+            record = data[:length]
+            if struct.unpack("<I", data[length:])[0] != _masked_crc(record):
+                raise ValueError(f"wrong data checksum at byte {offset}")
+            yield record
+        number += 1
         offset += 16 + length
 
 

@@ -14,6 +14,7 @@ import json
 import operator
 import re
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -99,12 +100,14 @@ def write_segment(chunk: EncodedChunk, folder: str) -> Segment:
         bytes=len(chunk.records),
         crc32c=write_file(f"{stem}.tfrecord", [chunk.records]),
         moments=chunk.moments,
+        picture_bytes=chunk.picture_bytes,
         left_out=chunk.left_out,
     )
     description = {
         "bytes": segment.bytes,
         "crc32c": segment.crc32c,
         "moments": _moments_json(segment.moments),
+        "picture_bytes": segment.picture_bytes,
         "left_out": left_out_json(segment.left_out),
         "index_rows": chunk.index_rows,
     }
@@ -122,6 +125,7 @@ def find_segment(key: ChunkKey, description_path: str) -> Segment | None:
             bytes=description["bytes"],
             crc32c=description["crc32c"],
             moments=_moments(description["moments"]),
+            picture_bytes=description["picture_bytes"],
             left_out=left_out_of(description["left_out"]),
         )
         intact = file_checksum(segment.path) == (segment.crc32c, segment.bytes)
@@ -182,12 +186,21 @@ def assemble_shard(key: ShardKey, segments: Iterable[Segment], layout: ShardLayo
         bytes=sum(segment.bytes for segment in ordered),
         crc32c=write_file(part, map(_checked_records, ordered)),
         moments=merge(segment.moments for segment in ordered),
+        picture_bytes=add_up(segment.picture_bytes for segment in ordered),
         left_out=left_out,
     )
     describe_shard(shard, map(_index_rows, ordered), layout)
     rename_file(part, shard.path)
     delete_files([path for s in ordered for path in (s.path, s.description_path)])
     return shard
+
+
+def add_up(parts: Iterable[dict[str, int]]) -> dict[str, int]:
+    """The sums by key."""
+    total: Counter[str] = Counter()
+    for part in parts:
+        total.update(part)
+    return dict(total)
 
 
 def _checked_records(segment: Segment) -> bytes:
@@ -210,6 +223,7 @@ def describe_shard(shard: Shard, index_rows: Iterable[bytes], layout: ShardLayou
         "crc32c": shard.crc32c,
         "index_crc32c": replace_file(shard.index_path, f"{attempt}.csv.part", index_rows),
         "moments": _moments_json(shard.moments),
+        "picture_bytes": shard.picture_bytes,
         "left_out": left_out_json(shard.left_out),
     }
     write_description(layout.description_path(shard.key), f"{attempt}.json.part", description)
@@ -228,6 +242,7 @@ def find_shard(key: ShardKey, layout: ShardLayout) -> Shard | None:
             bytes=description["bytes"],
             crc32c=description["crc32c"],
             moments=_moments(description["moments"]),
+            picture_bytes=description["picture_bytes"],
             left_out=left_out,
         )
         intact = (

@@ -1,0 +1,274 @@
+"""The dataset card: README.md of a dataset. Every number in it is counted or measured."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.recipe import Recipe
+from transforms.prepared import PreparedPicture
+
+_KINDS = {"image": "composites", "mask": "masks", "depth": "depth maps"}
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """How large a split is."""
+
+    examples: int
+    shards: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """All that a card says. `picture_bytes`: of encoded pictures, by feature."""
+
+    recipe: Recipe
+    statistics: dict[str, Any]
+    splits: Mapping[str, SplitFacts]
+    picture_bytes: Mapping[str, int]
+    backgrounds: Sequence[PreparedPicture]
+    foregrounds: Sequence[PreparedPicture]
+    input_bytes: Mapping[str, int]
+    depth: dict[str, Any] | None
+    made_with: Mapping[str, str]
+    left_out: int
+    inputs_left_out: int
+
+    @property
+    def examples(self) -> int:
+        return sum(split.examples for split in self.splits.values())
+
+
+def dataset_card(facts: CardFacts) -> str:
+    """README.md of the dataset, in Markdown."""
+    sections = (
+        _head(facts),
+        _contents(facts),
+        _splits(facts),
+        _loading(facts),
+        _statistics(facts),
+        _making(facts),
+        _limits(facts),
+        _licence(),
+    )
+    return "\n\n".join("\n".join(section) for section in sections) + "\n"
+
+
+def _head(facts: CardFacts) -> Iterator[str]:
+    recipe, rules = facts.recipe, facts.recipe.placements
+    depth = ", a depth map" if facts.depth else ""
+    flips = " × 2 (plain and mirrored)" if len(rules.flips) == 2 else ""
+    yield f"# {recipe.name}: a depthmask dataset"
+    yield ""
+    yield (
+        f"{facts.examples:,} examples for depth estimation and foreground segmentation: a "
+        f"composite of a foreground on a background, the foreground's mask{depth}, and where it "
+        "was placed."
+    )
+    yield ""
+    yield (
+        f"{len(facts.backgrounds):,} backgrounds × {len(facts.foregrounds):,} foregrounds{flips} × "
+        f"{rules.per_pair:,} places."
+    )
+    classes = Counter(picture.label for picture in facts.backgrounds if picture.label)
+    if classes:
+        listing = ", ".join(f"{name} ({count:,})" for name, count in sorted(classes.items()))
+        yield ""
+        yield f"Classes of backgrounds: {listing}."
+
+
+def _contents(facts: CardFacts) -> Iterator[str]:
+    recipe, canvas = facts.recipe, facts.recipe.canvas
+    size = f"{canvas.width}×{canvas.height}"
+    yield "## What is in it"
+    yield ""
+    yield "| kind | pictures | pixels | stored as | bytes | bytes a picture |"
+    yield "|---|---:|---|---|---:|---:|"
+    stored = {
+        "image": (size, _codec(recipe.image.format, recipe.image.quality, canvas.channels)),
+        "mask": (size, _codec(recipe.masks.format, recipe.masks.quality, recipe.masks.channels)),
+    }
+    if facts.depth:
+        codec = recipe.depth.codec
+        stored["depth"] = (
+            f"{facts.depth['width']}×{facts.depth['height']}",
+            f"{recipe.depth.storage}, {_codec(codec.format, codec.quality, recipe.depth.channels)}",
+        )
+    for kind, (pixels, form) in stored.items():
+        total = facts.picture_bytes[kind]
+        yield (
+            f"| {_KINDS[kind]} | {facts.examples:,} | {pixels} | {form} | {total:,} | "
+            f"{total / max(facts.examples, 1):,.0f} |"
+        )
+    drawn = _range(facts.foregrounds)
+    for name, pictures, pixels in (
+        ("backgrounds", facts.backgrounds, size),
+        ("foregrounds", facts.foregrounds, f"{drawn} at scale 1"),
+    ):
+        total = facts.input_bytes[name]
+        yield (
+            f"| {name} | {len(pictures):,} | {pixels} | PNG, prepared | {total:,} | "
+            f"{total / len(pictures):,.0f} |"
+        )
+
+
+def _codec(format: str, quality: int, channels: int) -> str:
+    colour = "RGB" if channels == 3 else "grey"
+    return f"JPEG {quality}, {colour}" if format == "jpeg" else f"PNG, {colour}"
+
+
+def _range(pictures: Sequence[PreparedPicture]) -> str:
+    widths, heights = zip(*((p.width, p.height) for p in pictures), strict=True)
+    return " × ".join(
+        f"{min(sides)}" if min(sides) == max(sides) else f"{min(sides)}…{max(sides)}"
+        for sides in (widths, heights)
+    )
+
+
+def _splits(facts: CardFacts) -> Iterator[str]:
+    yield "## Splits"
+    yield ""
+    yield "| split | examples | share | shards | bytes |"
+    yield "|---|---:|---:|---:|---:|"
+    for name, split in facts.splits.items():
+        yield (
+            f"| {name} | {split.examples:,} | {split.examples / max(facts.examples, 1):.1%} | "
+            f"{split.shards:,} | {split.bytes:,} |"
+        )
+    yield ""
+    by = facts.recipe.splits.by
+    if by == "example":
+        yield "Dealt out by example: splits share backgrounds and foregrounds."
+    else:
+        yield f"Dealt out by {by}: no {by} is in two splits."
+
+
+def _loading(facts: CardFacts) -> Iterator[str]:
+    split = next(iter(facts.splits))
+    yield "## Loading"
+    yield ""
+    yield "```python"
+    yield "import depthmask"
+    yield ""
+    yield f'dataset = depthmask.load("PATH/TO/THIS/FOLDER", "{split}")'
+    yield "```"
+    yield ""
+    yield (
+        f'or `tensorflow_datasets.builder_from_directory("PATH/TO/THIS/FOLDER").as_dataset('
+        f'"{split}")`. Each record is a `tf.train.Example`; `index.csv` has a row an example.'
+    )
+
+
+def _statistics(facts: CardFacts) -> Iterator[str]:
+    yield "## Statistics"
+    yield ""
+    yield (
+        "Of value/255 (16-bit depth: value/65535) over all pixels, before encoding. The exact sums "
+        "behind them are in `statistics.json`."
+    )
+    yield ""
+    yield from statistics_table(facts.statistics)
+
+
+def statistics_table(statistics: dict[str, Any]) -> list[str]:
+    """Mean and std by kind, channel by channel, as lines of a Markdown table."""
+    lines = [
+        "| kind | images | channels | mean | std | mean std of an image |",
+        "|---|---:|---|---|---|---|",
+    ]
+    for kind, figures in statistics.items():
+        cells = [
+            ", ".join(f"{value:.6f}" for value in figures[key])
+            for key in ("mean", "std", "mean_image_std")
+        ]
+        channels = ", ".join(figures["channels"])
+        name = kind.replace("_", " ")
+        lines.append(f"| {name} | {figures['images']:,} | {channels} | {' | '.join(cells)} |")
+    return lines
+
+
+def _making(facts: CardFacts) -> Iterator[str]:
+    recipe, rules = facts.recipe, facts.recipe.placements
+    size = recipe.foregrounds.size.model_dump(exclude_none=True)
+    mode = size.pop("mode").replace("_", " ")
+    values = ", ".join(f"{key} {value:g}" for key, value in size.items() if key != mode)
+    low, high = recipe.foregrounds.scale
+    scale = f", times a random factor from {low:g} to {high:g}" if low != high else ""
+    where = {
+        "inside": "wholly inside the canvas",
+        "anywhere": "with their centre anywhere on the canvas, cropped at its edge",
+        "range": f"with their top left corner at x {rules.x}, y {rules.y}, cropped at the edge",
+    }[rules.region]
+    mirrored = {
+        "none": "There are no mirrored ones.",
+        "own": "Mirrored ones have places of their own.",
+        "shared": "Mirrored ones are at the same places.",
+    }[rules.flip]
+    yield "## How it was made"
+    yield ""
+    yield (
+        f"- Backgrounds were fitted to the canvas ({recipe.canvas.fit}). Foregrounds were sized "
+        f"by {mode}{f' ({values})' if values else ''}{scale}, and pasted {where}. {mirrored}"
+    )
+    threshold = recipe.masks.binary_threshold
+    cut = "kept with their grey levels" if threshold is None else f"cut at {threshold}"
+    source = {
+        "given": "the mask files, or where there were none from transparency",
+        "alpha": "transparency",
+        "file": "the mask files",
+        "colour": f"colour (every channel in {list(recipe.masks.range)}, on black)",
+    }[recipe.masks.source]
+    yield f"- Masks are from {source}, {cut}."
+    if facts.depth:
+        unit = "metres" if facts.depth["unit"] == "metre" else "no unit"
+        yield (
+            f"- Depth was estimated on the composites by {facts.depth['model']}; a stored value × "
+            f"{facts.depth['scale']:.6g} is {facts.depth['quantity']} in {unit}."
+        )
+    versions = ", ".join(f"{name} {version}" for name, version in facts.made_with.items())
+    yield f"- Seed {recipe.seed}; {versions}."
+    yield (
+        "- `recipe.yaml` has every setting, `manifest.json` the checksum of every file. The same "
+        "inputs, recipe and versions give the same bytes."
+    )
+
+
+def _limits(facts: CardFacts) -> Iterator[str]:
+    recipe = facts.recipe
+    yield "## Known limits"
+    yield ""
+    yield (
+        "- Foregrounds are pasted without regard to the scene: their light, shadow, size and "
+        "footing are not those of a photograph."
+    )
+    if recipe.placements.region != "inside":
+        yield "- Foregrounds may be cropped at the canvas's edge, down to a few pixels."
+    if recipe.masks.format == "jpeg":
+        yield "- Masks are stored as JPEG, not exactly at their edges: take what is at least 128."
+    if facts.depth:
+        yield "- Depth is a model's estimate, not a measurement."
+        if recipe.depth.storage != "metric16":
+            yield "- Each depth map is stretched to its own range: maps cannot be compared."
+    if recipe.splits.by == "example":
+        yield "- Backgrounds and foregrounds of one split are known from the others."
+    if facts.inputs_left_out or facts.left_out:
+        yield (
+            f"- Left out, as `errors.jsonl` says: {facts.inputs_left_out:,} inputs, "
+            f"{facts.left_out:,} examples."
+        )
+
+
+def _licence() -> Iterator[str]:
+    yield "## Licence"
+    yield ""
+    yield "To be filled in by whoever publishes the dataset:"
+    yield ""
+    yield "- licence of the dataset: …"
+    yield "- source and licence of the backgrounds: …"
+    yield "- source and licence of the foregrounds: …"
+    yield "- licence of the depth model: …"
+    yield "- contact: …"

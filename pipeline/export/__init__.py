@@ -1,0 +1,1 @@
+"""Export: a finished dataset as other training code expects it."""

@@ -1,0 +1,104 @@
+"""Pictures as a layout wants them: copied where that is how they are stored, else encoded anew."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from transforms.codecs import ImageCodec, encode_image
+from transforms.plasma import PLASMA
+
+Format = Literal["jpeg", "png"]
+_SUFFIXES = {"jpeg": "jpg", "png": "png"}
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a layout has its pictures; None: as the dataset has them.
+
+    Quality is the recipe's: a JPEG is not encoded again for the sake of another one. `quality` is
+    that of pictures which have to be encoded.
+    """
+
+    format: Format | None = None
+    channels: Literal[1, 3] | None = None
+    quality: int = 90
+
+
+@dataclass(frozen=True)
+class DepthForm:
+    """How a layout has depth; None: as the dataset has it. See `DepthStorage` for the storages."""
+
+    storage: Literal["norm8", "plasma8"] | None = None
+    format: Format | None = None
+    quality: int = 90
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An encoded picture. `suffix` is that of its file: jpg or png."""
+
+    data: bytes
+    suffix: str
+
+
+def fit_picture(data: bytes, stored: dict[str, Any], form: Form) -> Picture:
+    """A composite or mask in its form. `stored`: the feature's entry in features.json."""
+    has = stored["image"]["encodingFormat"]
+    channels = int(stored["image"]["shape"]["dimensions"][2])
+    wanted = form.format or has
+    if has == wanted and form.channels in (None, channels):
+        return Picture(data, _SUFFIXES[has])
+    image = open_image(data).convert("L" if (form.channels or channels) == 1 else "RGB")
+    return _encode(np.atleast_3d(np.asarray(image)), wanted, form.quality)
+
+
+def fit_depth(
+    data: bytes, stored: dict[str, Any], depth: dict[str, Any], form: DepthForm
+) -> Picture:
+    """A depth map in its form. `stored` as for `fit_picture`; `depth`: the manifest's entry."""
+    has = stored["image"]["encodingFormat"]
+    storage = form.storage or depth["storage"]
+    wanted = form.format or has
+    if (depth["storage"], has) == (storage, wanted):
+        return Picture(data, _SUFFIXES[has])
+    grey = grey_depth(np.asarray(open_image(data)), depth["storage"])
+    return _encode(PLASMA[grey] if storage == "plasma8" else grey[..., None], wanted, form.quality)
+
+
+def grey_depth(stored: np.ndarray, storage: str) -> np.ndarray:
+    """uint8 [h, w] from the least (0) to the greatest (255) depth of a stored map."""
+    if storage == "plasma8":
+        return plasma_position(stored)
+    if storage == "norm8":
+        return stored
+    least, greatest = int(stored.min()), int(stored.max())
+    grey = (stored.astype(np.float32) - least) / max(greatest - least, 1) * 255
+    return np.rint(grey).astype(np.uint8)
+
+
+def plasma_position(pixels: np.ndarray) -> np.ndarray:
+    """Where the colours uint8 [h, w, 3] stand on the plasma map, uint8 [h, w]: the nearest."""
+    colours = PLASMA.astype(np.float32)
+    likeness = 2 * pixels.astype(np.float32) @ colours.T - np.square(colours).sum(axis=1)
+    return np.asarray(likeness.argmax(axis=2).astype(np.uint8))
+
+
+def depth_in_metres(data: bytes, scale: float) -> np.ndarray:
+    """Depth float32 [h, w] of a map that is stored as metric16."""
+    values = np.asarray(open_image(data)).astype(np.float32)
+    return np.multiply(values, np.float32(scale), out=values)
+
+
+def open_image(data: bytes) -> Image.Image:
+    """Decodes a picture that this project wrote."""
+    return Image.open(io.BytesIO(data), formats=["JPEG", "PNG"])
+
+
+def _encode(pixels: np.ndarray, format: Format, quality: int) -> Picture:
+    codec = ImageCodec(format=format, quality=quality)
+    return Picture(encode_image(pixels, codec), _SUFFIXES[format])

@@ -1,0 +1,1 @@
+"""The gallery: a dataset as one web page that opens anywhere."""

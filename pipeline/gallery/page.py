@@ -1,0 +1,255 @@
+"""The page: examples, figures and statistics of a dataset in one HTML file without a network."""
+
+from __future__ import annotations
+
+import base64
+import io
+import string
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pipeline.errors import UserError
+from pipeline.gallery.figures import heat_picture, histogram, placement_map
+from pipeline.looks import colour_depth, depth_bounds, first_examples, open_picture
+from pipeline.verify import Dataset, open_dataset
+from transforms.plasma import PLASMA
+from transforms.prepared import PreparedInputs, PreparedSource
+
+# Masks that are decoded to learn how much they cover.
+_MEASURED = 4000
+_OUTLINE = (255, 45, 120)
+_QUALITY = 85
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An example on the page: its split, features, and the share of the canvas its mask covers."""
+
+    split: str
+    features: dict[str, Any]
+    coverage: float
+
+
+def write_gallery(dataset_path: str, page_path: Path, examples: int) -> int:
+    """Writes the page of a dataset with about so many examples; gives how many they are.
+
+    Raises UserError where there is no dataset, or the page's file is there already.
+    """
+    if page_path.exists():
+        raise UserError(f"{page_path} is there already. Name another file.")
+    dataset = open_dataset(dataset_path)
+    try:
+        shown, coverages = _look(dataset, examples)
+        text = _page(dataset, shown, coverages)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{dataset_path} is damaged: {error}. Mend it by: depthmask verify --repair "
+            f"{dataset_path}"
+        ) from error
+    page_path.parent.mkdir(parents=True, exist_ok=True)
+    page_path.write_text(text, "utf-8")
+    return len(shown)
+
+
+def _look(dataset: Dataset, examples: int) -> tuple[list[Shown], list[float]]:
+    """The examples to show, of every split and shard in proportion, and many masks' coverage."""
+    shards = dataset.manifest["shards"]
+    total = sum(shard["examples"] for shard in shards)
+    shown: list[Shown] = []
+    coverages: list[float] = []
+    seen = 0
+    for shard in shards:
+        # Rounded over the whole, so that shares of small shards add up too.
+        seen += shard["examples"]
+        wanted = -(-examples * seen // total) - len(shown)
+        measured = -(-_MEASURED * shard["examples"] // total)
+        for number, features in enumerate(first_examples(dataset, shard, max(wanted, measured))):
+            mask = np.asarray(open_picture(features["mask"]).convert("L"))
+            coverages.append(float(np.mean(mask >= 128)))
+            if number < wanted:
+                shown.append(Shown(shard["split"], features, coverages[-1]))
+    return shown, coverages
+
+
+def _page(dataset: Dataset, shown: list[Shown], coverages: list[float]) -> str:
+    manifest, recipe = dataset.manifest, dataset.recipe
+    counts = placement_map(dataset)
+    peak = int(counts.max())
+    depth = manifest["depth"]
+    classes = sorted({example.features["background_class"] for example in shown} - {""})
+    splits = list(dict.fromkeys(shard["split"] for shard in manifest["shards"]))
+    template = (resources.files("pipeline.gallery") / "template.html").read_text("utf-8")
+    return string.Template(template).substitute(
+        title=escape(recipe.name),
+        subtitle=escape(
+            f"{manifest['backgrounds']:,} backgrounds × {manifest['foregrounds']:,} foregrounds × "
+            f"{len(recipe.placements.flips)} × {recipe.placements.per_pair:,} places"
+        ),
+        tiles="".join(_tiles(dataset)),
+        histogram=histogram(coverages),
+        coverage_caption=escape(
+            f"Mean {np.mean(coverages):.1%}, measured on {len(coverages):,} of "
+            f"{manifest['examples']:,} masks, of every shard in proportion."
+        ),
+        heat=_data_uri(_png(heat_picture(counts)), "png"),
+        heat_peak=escape(f"{peak:,} examples ({peak / max(manifest['examples'], 1):.1%})"),
+        heat_caption=escape(
+            f"How many of all {manifest['examples']:,} examples have each pixel of the canvas in "
+            "their foreground's box."
+        ),
+        statistics="".join(_statistics(dataset)),
+        statistics_caption="Of value/255 (16-bit depth: value/65535) over all pixels, before "
+        "encoding; several channels in the order red, green, blue, alpha.",
+        plasma=", ".join(f"rgb({r},{g},{b})" for r, g, b in PLASMA[::15].tolist()),
+        columns=str(5 if depth else 4),
+        aspect=f"{recipe.canvas.width} / {recipe.canvas.height}",
+        splits="".join(f"<option>{escape(split)}</option>" for split in splits),
+        classes="".join(f"<option>{escape(name)}</option>" for name in classes),
+        examples="".join(_examples(dataset, shown)),
+        path=escape(Path(dataset.path).name),
+    )
+
+
+def _tiles(dataset: Dataset) -> Iterator[str]:
+    manifest, canvas = dataset.manifest, dataset.recipe.canvas
+    sizes: dict[str, int] = {}
+    for shard in manifest["shards"]:
+        sizes[shard["split"]] = sizes.get(shard["split"], 0) + shard["examples"]
+    megabytes = sum(shard["bytes"] for shard in manifest["shards"]) / 1e6
+    depth = manifest["depth"]
+    shards = len(manifest["shards"])
+    tiles = [
+        (f"{manifest['examples']:,}", "examples"),
+        *((f"{count:,}", f"in split {split}") for split, count in sizes.items()),
+        (f"{canvas.width}×{canvas.height}", f"pixels, {canvas.colour}"),
+        (f"{depth['width']}×{depth['height']}", f"depth, {depth['storage']}")
+        if depth
+        else ("none", "depth"),
+        (f"{megabytes:,.0f} MB", f"in {shards:,} shard{'s' if shards > 1 else ''}"),
+    ]
+    for value, name in tiles:
+        yield f'<div class="tile"><b>{escape(value)}</b><span>{escape(name)}</span></div>'
+
+
+def _statistics(dataset: Dataset) -> Iterator[str]:
+    yield (
+        '<table><tr><th>kind</th><th class="number">pictures</th><th>mean</th><th>std</th>'
+        "<th>mean std of a picture</th></tr>"
+    )
+    for kind, figures in dataset.statistics.items():
+        cells = [
+            " · ".join(f"{value:.4f}" for value in figures[key])
+            for key in ("mean", "std", "mean_image_std")
+        ]
+        yield (
+            f'<tr><td>{escape(kind.replace("_", " "))}</td><td class="number">'
+            f"{figures['images']:,}</td>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+        )
+    yield "</table>"
+
+
+def _examples(dataset: Dataset, shown: list[Shown]) -> Iterator[str]:
+    inputs = PreparedInputs(PreparedSource.of_dataset(dataset.path))
+    for example in shown:
+        yield _example(dataset, example, inputs)
+
+
+def _example(dataset: Dataset, example: Shown, inputs: PreparedInputs) -> str:
+    features = example.features
+    names = f"{features['background']} {features['foreground']}".lower()
+    cutout = inputs.foreground(features["foreground"], False)
+    foreground = cutout.colour.copy()
+    foreground.putalpha(cutout.alpha)
+    background = inputs.background(features["background"])
+    composite = _data_uri(features["image"], _kind(features["image"]))
+    mask = open_picture(features["mask"]).convert("L")
+    outline = _data_uri(_png(_outline(np.asarray(mask) >= 128)), "png")
+    mirrored = "mirrored" if features["flip"] else ""
+    pictures = [
+        _figure("background", _image(_data_uri(_jpeg(background), "jpeg"), "background")),
+        _figure(
+            "foreground, mirrored" if features["flip"] else "foreground",
+            _image(_data_uri(_png(foreground), "png"), "foreground", mirrored),
+            "whole checks",
+        ),
+        _figure("composite", _image(composite, "composite") + _image(outline, "", "outline")),
+        _figure("mask", _image(_data_uri(features["mask"], _kind(features["mask"])), "mask")),
+    ]
+    depth = dataset.manifest["depth"]
+    if depth:
+        stored = np.asarray(open_picture(features["depth"]))
+        low, high = depth_bounds(stored, depth)
+        picture = _data_uri(_png(colour_depth(stored, depth["storage"])), "png")
+        bar = (
+            f'<div class="scale"></div><div class="ends"><span>{escape(low)}</span>'
+            f"<span>{escape(high)}</span></div>"
+        )
+        pictures.append(_figure("depth", _image(picture, "depth"), below=bar))
+    badges = [example.split, features["background_class"]]
+    box = f"{features['width']}×{features['height']} at {features['x']}, {features['y']}"
+    facts = {
+        "foreground": features["foreground"],
+        "background": features["background"],
+        "box": box,
+        "place": f"{features['placement']}{', mirrored' if features['flip'] else ''}",
+        "covers": f"{example.coverage:.1%}",
+    }
+    return (
+        f'<section class="example" data-split="{escape(example.split)}" '
+        f'data-class="{escape(features["background_class"])}" data-names="{escape(names)}">'
+        f'<div class="about"><b>{escape(features["id"])}</b>'
+        + "".join(f'<span class="badge">{escape(badge)}</span>' for badge in badges if badge)
+        + "<dl>"
+        + "".join(f"<dt>{key}</dt><dd>{escape(value)}</dd>" for key, value in facts.items())
+        + "</dl></div>"
+        + "".join(pictures)
+        + "</section>"
+    )
+
+
+def _figure(title: str, content: str, kind: str = "", below: str = "") -> str:
+    return (
+        f'<figure><div class="picture {kind}">{content}</div>'
+        f"<figcaption>{title}</figcaption>{below}</figure>"
+    )
+
+
+def _image(source: str, alt: str, kind: str = "") -> str:
+    return f'<img class="{kind}" alt="{alt}" src="{source}">'
+
+
+def _outline(inside: np.ndarray) -> Image.Image:
+    """The rim of bool [H, W], opaque on transparency."""
+    padded = np.pad(inside, 1)
+    core = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    image = Image.fromarray((inside & ~core).astype(np.uint8))
+    image.putpalette([0, 0, 0, *_OUTLINE])
+    image.info["transparency"] = 0
+    return image
+
+
+def _kind(data: bytes) -> str:
+    return "png" if data.startswith(b"\x89PNG") else "jpeg"
+
+
+def _png(image: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "PNG", optimize=True)
+    return stream.getvalue()
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=_QUALITY)
+    return stream.getvalue()
+
+
+def _data_uri(data: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
