@@ -18,6 +18,7 @@ from typing import Any
 
 import apache_beam as beam
 import google_crc32c
+import grpc
 import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
@@ -151,6 +152,8 @@ def run_job(
 
 def _cause(error: Exception) -> str:
     """What a run failed of, in one line."""
+    if isinstance(error, grpc.RpcError):  # a job server's
+        return str(error.details())
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if any(sign in line for sign in _WORKER_GONE for line in lines):
         return "a worker process ended unexpectedly: killed, or out of memory"

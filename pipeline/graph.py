@@ -73,11 +73,10 @@ def build_graph(
     if depth:
         chunks |= "EstimateDepth" >> EstimateDepth(depth.model_path, depth.batch_size)
     made = chunks | "Encode" >> Encode(encoder) | "WriteSegments" >> WriteSegments(layout)
-    joined = (
-        (made, stock[SEGMENTS])
-        | "AllSegments" >> beam.Flatten()
+    shards = (
+        (made, stock[SEGMENTS], stock[FINISHED])
+        | "AllParts" >> beam.Flatten()
         | "AssembleShards" >> AssembleShards(layout)
     )
-    shards = (joined, stock[FINISHED]) | "AllShards" >> beam.Flatten()
     statistics = shards | "ChannelStatistics" >> ChannelStatistics()
     _ = shards | "FinishDataset" >> FinishDataset(description, statistics)

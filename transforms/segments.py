@@ -312,21 +312,33 @@ class WriteSegments(beam.PTransform):  # type: ignore[misc]
 
 @dataclass
 class AssembleShards(beam.PTransform):  # type: ignore[misc]
-    """From segments to finished shards: grouped by shard, joined in order, renamed last."""
+    """From segments to finished shards: grouped by shard, joined in order, renamed last.
+
+    Shards that were finished before come along, and each shard comes out once: a runner that takes
+    stock again after a loss may find a shard finished whose segments are already on their way.
+    """
 
     layout: ShardLayout
 
-    def expand(self, segments: beam.PCollection) -> beam.PCollection:
+    def expand(self, parts: beam.PCollection) -> beam.PCollection:
         layout = self.layout
         return (
-            segments
+            parts
             # Text is a key that every runner encodes alike.
-            | "KeyByShard" >> beam.WithKeys(lambda segment: layout.path(segment.key.shard))
+            | "KeyByShard" >> beam.WithKeys(lambda part: layout.path(_shard_key(part)))
             | "GroupByShard" >> beam.GroupByKey()
             | "Join" >> beam.MapTuple(lambda _, group: _assemble_group(group, layout))
         )
 
 
-def _assemble_group(group: Iterable[Segment], layout: ShardLayout) -> Shard:
-    segments = list(group)
+def _shard_key(part: Segment | Shard) -> ShardKey:
+    return part.key if isinstance(part, Shard) else part.key.shard
+
+
+def _assemble_group(group: Iterable[Segment | Shard], layout: ShardLayout) -> Shard:
+    segments = []
+    for part in group:
+        if isinstance(part, Shard):
+            return part
+        segments.append(part)
     return assemble_shard(segments[0].key.shard, segments, layout)
