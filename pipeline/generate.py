@@ -20,6 +20,7 @@ import apache_beam as beam
 import google_crc32c
 import grpc
 import numpy as np
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
@@ -56,6 +57,7 @@ def generate(job: Job, output: str, options: PipelineOptions, restart: bool = Fa
     where the run fails: what it has finished is used by the next. A file system that fails as the
     folder is first looked at gives OSError.
     """
+    FileSystems.set_options(options)  # credentials: Beam itself would set them only later
     workspace = Workspace(output)
     workspace.state()  # refuses a folder of something else before anything is put into it
     with at_work(workspace):

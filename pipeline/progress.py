@@ -11,12 +11,14 @@ from types import TracebackType
 from tqdm import tqdm
 
 from transforms.chunks import ShardKey
-from transforms.files import list_files
+from transforms.files import is_local, list_files
 from transforms.segments import ShardLayout
 
 # A shard's folder, and in it a segment (first example, examples) or the finished shard.
 _FOUND = re.compile(r"(\w+)-(\d{5,})[/\\](?:(\d{7})-n(\d+)-[0-9a-f]+|shard)\.json$")
 _POLL_SECONDS = 2.0
+# A listing of an object store is slow and costs money.
+_REMOTE_POLL_SECONDS = 30.0
 _LOG_SECONDS = 15.0
 
 
@@ -61,7 +63,8 @@ class Progress:
 
     def _watch(self) -> None:
         done, logged = self._done, time.monotonic()
-        while not self._stopped.wait(_POLL_SECONDS):
+        local = is_local(self._layout.work_folder)
+        while not self._stopped.wait(_POLL_SECONDS if local else _REMOTE_POLL_SECONDS):
             # The work folder goes when the last shard stands: never count backwards.
             done = max(done, self._count())
             self._bar.update(done - self._bar.n)

@@ -22,13 +22,15 @@ import google_crc32c
 
 from transforms.chunks import ChunkKey, EncodedChunk, Segment, Shard, ShardKey
 from transforms.files import (
+    FilePart,
     delete_files,
-    file_checksum,
     join,
+    join_files,
     list_files,
     read_file,
     rename_file,
     replace_file,
+    stored_checksum,
     write_file,
 )
 from transforms.statistics import Moments, merge
@@ -120,7 +122,7 @@ def find_segment(key: ChunkKey, description_path: str) -> Segment | None:
             crc32c=description["crc32c"],
             moments=_moments(description["moments"]),
         )
-        intact = file_checksum(segment.path) == (segment.crc32c, segment.bytes)
+        intact = stored_checksum(segment.path) == (segment.crc32c, segment.bytes)
     except (OSError, ValueError):
         return None
     return segment if intact else None
@@ -141,8 +143,8 @@ def assemble_shard(key: ShardKey, segments: Iterable[Segment], layout: ShardLayo
     """Joins a shard's segments by copying their bytes, and renames the whole into place.
 
     A shard that an earlier attempt finished is left as it is. Segments are deleted once the shard
-    stands. Raises RuntimeError where the segments are not exactly the shard's examples, or a
-    segment's bytes are not those that were written.
+    stands. Raises RuntimeError where the segments are not exactly the shard's examples, ValueError
+    where a segment's bytes are not those that were written.
     """
     if finished := find_shard(key, layout):
         return finished
@@ -165,20 +167,13 @@ def assemble_shard(key: ShardKey, segments: Iterable[Segment], layout: ShardLayo
         index_path=layout.index_path(key),
         examples=position,
         bytes=sum(segment.bytes for segment in ordered),
-        crc32c=write_file(part, map(_checked_records, ordered)),
+        crc32c=join_files([FilePart(s.path, s.bytes, s.crc32c) for s in ordered], part),
         moments=merge(segment.moments for segment in ordered),
     )
     describe_shard(shard, map(_index_rows, ordered), layout)
     rename_file(part, shard.path)
     delete_files([path for s in ordered for path in (s.path, s.description_path)])
     return shard
-
-
-def _checked_records(segment: Segment) -> bytes:
-    data = read_file(segment.path)
-    if google_crc32c.value(data) != segment.crc32c:
-        raise RuntimeError(f"{segment.path}: not the bytes that were written to it")
-    return data
 
 
 def _index_rows(segment: Segment) -> bytes:
@@ -212,8 +207,8 @@ def find_shard(key: ShardKey, layout: ShardLayout) -> Shard | None:
             moments=_moments(description["moments"]),
         )
         intact = (
-            file_checksum(shard.path) == (shard.crc32c, shard.bytes)
-            and file_checksum(shard.index_path)[0] == description["index_crc32c"]
+            stored_checksum(shard.path) == (shard.crc32c, shard.bytes)
+            and stored_checksum(shard.index_path)[0] == description["index_crc32c"]
         )
     except (OSError, ValueError):
         return None
