@@ -194,12 +194,16 @@ def _job(arguments: argparse.Namespace) -> Job:
 
 
 def _generate(arguments: argparse.Namespace) -> int:
+    from pipeline.dataflow import check_for_dataflow, uses_dataflow
     from pipeline.generate import generate
     from pipeline.runner import pipeline_options
 
-    options = pipeline_options(arguments.beam_arguments)
+    job = _job(arguments)
+    options = pipeline_options(arguments.beam_arguments, depth=job.depth_model is not None)
+    if uses_dataflow(options):
+        check_for_dataflow(job, arguments.output, options)
     with _beam_log(arguments.verbose):
-        generate(_job(arguments), arguments.output, options, arguments.restart)
+        generate(job, arguments.output, options, arguments.restart)
     return 0
 
 

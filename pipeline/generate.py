@@ -24,6 +24,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
+from pipeline.dataflow import resource_hints
 from pipeline.dataset import DatasetDescription, DepthInfo, crc_text, statistics_table
 from pipeline.errors import RunError, UserError
 from pipeline.graph import build_graph
@@ -142,7 +143,8 @@ def run_job(
     layout = ShardLayout(workspace.output, workspace.work_folder, plan.shard_sizes)
     print(plan.summary, file=sys.stderr)
     pipeline = beam.Pipeline(options=options)
-    build_graph(pipeline, plan, source, depth, layout, description)
+    hints = resource_hints(options, depth is not None)
+    build_graph(pipeline, plan, source, depth, layout, description, hints)
     with Progress(layout):
         try:
             state = pipeline.run().wait_until_finish()
@@ -156,7 +158,7 @@ def _cause(error: Exception) -> str:
     """What a run failed of, in one line."""
     if isinstance(error, grpc.RpcError):  # a job server's
         return str(error.details())
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() not in ("", "None")]
     if any(sign in line for sign in _WORKER_GONE for line in lines):
         return "a worker process ended unexpectedly: killed, or out of memory"
     causes = [line for line in lines if _CAUSE.match(line)]
