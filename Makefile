@@ -2,6 +2,7 @@
 # make test    the tests
 # make check   lint, format, types
 # make soak    kills and rubbish by the thousand (half an hour)
+# make flink-test  the graph on an Apache Flink cluster that it starts here (needs Java and Maven)
 # make bench   how fast it is, against the plain loop and the encoders alone
 
 PYTHON ?= python3
@@ -9,7 +10,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check soak bench clean
+.PHONY: demo test check soak bench clean flink-test parts
+
+# What some tests need besides; without it they are skipped, with the reason.
+PRISM_VERSION := 2.77.0
+FAKE_GCS_VERSION := 1.56.1
 
 $(READY): requirements.txt requirements-dev.txt setup.py
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "depthmask needs Python 3.11 to 3.13; this is %s. Name one: make PYTHON=python3.12 ..." % sys.version.split()[0])'
@@ -34,6 +39,28 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint docker/Dockerfile
+
+flink-test: $(READY) .flink/ready
+	$(BIN)/python -m pytest tests/test_flink.py
+
+parts: .prism/prism .gcs/fake-gcs-server .flink/ready .tensorflow-io/.ready
+
+.prism/prism:
+	GOBIN=$(CURDIR)/.prism go install github.com/apache/beam/sdks/v2/go/cmd/prism@v$(PRISM_VERSION)
+
+.gcs/fake-gcs-server:
+	GOBIN=$(CURDIR)/.gcs go install github.com/fsouza/fake-gcs-server@v$(FAKE_GCS_VERSION)
+
+.flink/ready: tests/flink/pom.xml
+	rm -rf .flink
+	mvn --quiet --batch-mode --file tests/flink/pom.xml dependency:copy-dependencies
+	touch $@
+
+.tensorflow-io/.ready: requirements-tensorflow-io.txt
+	$(PYTHON) -m venv .tensorflow-io
+	.tensorflow-io/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
 
 soak: $(READY)
 	$(BIN)/python -m tests.soak --kills 51
@@ -44,4 +71,4 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.runners
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo .prism .gcs .flink .tensorflow-io

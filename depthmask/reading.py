@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +14,8 @@ import tensorflow as tf
 from transforms.plasma import PLASMA
 
 PICTURES = ("image", "mask", "depth")
+# TensorFlow itself knows local paths and gs://.
+_TENSORFLOW_IO_SCHEMES = ("s3", "az", "hdfs", "viewfs")
 
 
 class DatasetError(ValueError):
@@ -59,19 +63,39 @@ def read_info(path: str) -> DatasetInfo:
     Raises DatasetError where there is no finished dataset.
     """
     path = str(path).rstrip("/")
-    try:
-        manifest, features, statistics = (
-            json.loads(tf.io.gfile.GFile(tf.io.gfile.join(path, name)).read())
-            for name in ("manifest.json", "features.json", "statistics.json")
-        )
-    except tf.errors.NotFoundError as error:
-        raise DatasetError(
-            f"{path} is not a finished depthmask dataset: it has no "
-            f"{error.message.split(';')[0].rsplit('/', 1)[-1]}."
-        ) from error
-    except ValueError as error:
-        raise DatasetError(f"{path}: a JSON file is damaged: {error}") from error
+    scheme, separator, _ = path.partition("://")
+    if separator and scheme in _TENSORFLOW_IO_SCHEMES:
+        _load_tensorflow_io(path, scheme)
+    texts = {}
+    for name in ("manifest.json", "features.json", "statistics.json"):
+        try:
+            texts[name] = json.loads(tf.io.gfile.GFile(tf.io.gfile.join(path, name)).read())
+        except tf.errors.NotFoundError as error:
+            raise DatasetError(
+                f"{path} is not a finished depthmask dataset: it has no {name}."
+            ) from error
+        except ValueError as error:
+            raise DatasetError(f"{path}: {name} is damaged: {error}") from error
+    manifest, features, statistics = texts.values()
     return DatasetInfo(path, manifest, features["featuresDict"]["features"], statistics)
+
+
+def _load_tensorflow_io(path: str, scheme: str) -> None:
+    """Makes TensorFlow know the file systems of tensorflow-io. Raises DatasetError."""
+    problem = f"tensorflow-io does not load under TensorFlow {tf.__version__}"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of libraries that do not load: said below
+            importlib.import_module("tensorflow_io")
+    except ModuleNotFoundError:
+        problem = "tensorflow-io is not installed"
+    except (ImportError, NotImplementedError, tf.errors.OpError):  # another TensorFlow's
+        pass
+    if scheme not in tf.io.gfile.get_registered_schemes():
+        raise DatasetError(
+            f"{path} is read through tensorflow-io, and {problem}. In an environment of its own, "
+            "run: pip install -r requirements-tensorflow-io.txt"
+        )
 
 
 def load(

@@ -102,6 +102,15 @@ def _parser() -> argparse.ArgumentParser:
 
     plan = commands.add_parser("plan", help="say what generate would make", allow_abbrev=False)
     _add_inputs(plan)
+    plan.add_argument(
+        "--examples-per-second",
+        type=_above_zero,
+        metavar="R",
+        help="of one worker, as measured: adds worker-hours and what they cost",
+    )
+    plan.add_argument(
+        "--price-per-hour", type=_above_zero, metavar="P", help="of one worker, in any currency"
+    )
     plan.set_defaults(command=_plan)
 
     verify = commands.add_parser("verify", help="check a dataset", allow_abbrev=False)
@@ -158,6 +167,13 @@ def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
+    return number
+
+
+def _above_zero(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be above 0, not {text}")
     return number
 
 
@@ -238,12 +254,16 @@ def _depth_model(text: str | None) -> ModelChoice | None:
 
 
 def _generate(arguments: argparse.Namespace) -> int:
+    from pipeline.dataflow import check_for_dataflow, uses_dataflow
     from pipeline.generate import generate
     from pipeline.runner import pipeline_options
 
-    options = pipeline_options(arguments.beam_arguments)
+    job = _job(arguments)
+    options = pipeline_options(arguments.beam_arguments, depth=job.depth_model is not None)
+    if uses_dataflow(options):
+        check_for_dataflow(job, arguments.output, options)
     with _beam_log(arguments.verbose):
-        left_out = generate(_job(arguments), arguments.output, options, arguments.restart)
+        left_out = generate(job, arguments.output, options, arguments.restart)
     return 1 if left_out else 0
 
 
@@ -284,9 +304,12 @@ def _beam_log(verbose: bool) -> Iterator[None]:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from pipeline.estimate import estimate
+    from pipeline.estimate import Worker, estimate
 
-    print(estimate(_job(arguments)))
+    rate, price = arguments.examples_per_second, arguments.price_per_hour
+    if (rate is None) != (price is None):
+        raise UserError("give both --examples-per-second and --price-per-hour, or neither.")
+    print(estimate(_job(arguments), Worker(rate, price) if rate else None))
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+from dataclasses import dataclass
 
 from pipeline.errors import UserError
 from pipeline.inputs import prepare_inputs
@@ -20,10 +21,19 @@ from transforms.prepared import PreparedInputs
 _SAMPLE = 64
 
 
-def estimate(job: Job) -> str:
+@dataclass(frozen=True)
+class Worker:
+    """What one worker makes and costs: examples a second as measured, the price of its hour."""
+
+    examples_per_second: float
+    price_per_hour: float
+
+
+def estimate(job: Job, worker: Worker | None = None) -> str:
     """Counts, shards and estimated bytes of a job, and its whole recipe, as text.
 
-    Raises UserError for whatever `generate` would refuse.
+    With a `worker`, also its hours and their price. Raises UserError for whatever `generate` would
+    refuse.
     """
     with tempfile.TemporaryDirectory() as folder:
         inputs = prepare_inputs(job.folders, job.recipe, folder, job.skip_bad_inputs)
@@ -38,10 +48,20 @@ def estimate(job: Job) -> str:
     lines += [
         f"  about {plan.examples * size / 1e9:,.2f} GB in all ({size:,.0f} bytes an example), "
         "and as much again while it is being made",
+        *([_cost(plan.examples, worker)] if worker else []),
         "",
         job.recipe.to_yaml().rstrip(),
     ]
     return "\n".join(lines)
+
+
+def _cost(examples: int, worker: Worker) -> str:
+    hours = examples / worker.examples_per_second / 3600
+    return (
+        f"  about {hours:,.1f} worker-hours at {worker.examples_per_second:g} examples a second, "
+        f"{hours * worker.price_per_hour:,.2f} at {worker.price_per_hour:g} an hour; storage, and "
+        "workers that start or wait, come on top"
+    )
 
 
 def _bytes_an_example(job: Job, plan: Plan, inputs: PreparedInputs) -> float:

@@ -18,11 +18,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import apache_beam as beam
+import grpc
 import numpy as np
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
 from pipeline.card import statistics_table
+from pipeline.dataflow import resource_hints
 from pipeline.dataset import DatasetDescription, DepthInfo, crc_text
 from pipeline.errors import RunError, UserError
 from pipeline.graph import build_graph
@@ -65,6 +68,7 @@ def generate(job: Job, output: str, options: PipelineOptions, restart: bool = Fa
     where the run fails: what it has finished is used by the next. A file system that fails as the
     folder is first looked at gives OSError.
     """
+    FileSystems.set_options(options)  # credentials: Beam itself would set them only later
     workspace = Workspace(output)
     workspace.state()  # refuses a folder of something else before anything is put into it
     with at_work(workspace):
@@ -162,8 +166,9 @@ def run_job(
     layout = ShardLayout(workspace.output, workspace.work_folder, plan.shard_sizes)
     print(plan.summary, file=sys.stderr)
     pipeline = beam.Pipeline(options=options)
-    build_graph(pipeline, plan, source, depth, layout, description)
-    with Progress(plan.examples, functools.partial(count_examples, layout)):
+    hints = resource_hints(options, depth is not None)
+    build_graph(pipeline, plan, source, depth, layout, description, hints)
+    with Progress(plan.examples, layout.work_folder, functools.partial(count_examples, layout)):
         run_pipeline(pipeline)
 
 
@@ -179,7 +184,9 @@ def run_pipeline(pipeline: beam.Pipeline) -> None:
 
 def _cause(error: Exception) -> str:
     """What a run failed of, in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if isinstance(error, grpc.RpcError):  # a job server's
+        return str(error.details())
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() not in ("", "None")]
     if any(sign in line for sign in _WORKER_GONE for line in lines):
         return "a worker process ended unexpectedly: killed, or out of memory"
     causes = [line for line in lines if _CAUSE.match(line)]

@@ -42,6 +42,37 @@ class FinishDataset(beam.PTransform):  # type: ignore[misc]
         )
 
 
+@dataclass
+class MakeSegments(beam.PTransform):  # type: ignore[misc]
+    """From chunk keys to segments. Pixels live in here only.
+
+    Resource hints are given to this whole, never to a step of it: a runner fuses steps of the same
+    hints alone, and arrays between two that are not fused would cross the network.
+    """
+
+    plan: Plan
+    source: PreparedSource
+    depth: DepthStage | None
+    layout: ShardLayout
+
+    def expand(self, keys: beam.PCollection) -> beam.PCollection:
+        recipe, depth = self.plan.recipe, self.depth
+        encoder = RecordEncoder(
+            image=recipe.image,
+            mask=recipe.masks,
+            binary_masks=not recipe.masks.soft,
+            depth=depth.storage if depth else None,
+        )
+        chunks = (
+            keys
+            | "Place" >> beam.Map(self.plan.chunk)
+            | "Compose" >> Compose(self.source, recipe.masks.binary_threshold)
+        )
+        if depth:
+            chunks |= "EstimateDepth" >> EstimateDepth(depth)
+        return chunks | "Encode" >> Encode(encoder) | "WriteSegments" >> WriteSegments(self.layout)
+
+
 def build_graph(
     pipeline: beam.Pipeline,
     plan: Plan,
@@ -49,36 +80,24 @@ def build_graph(
     depth: DepthStage | None,
     layout: ShardLayout,
     description: DatasetDescription,
+    hints: dict[str, str],
 ) -> None:
-    """Adds the whole graph to `pipeline`. Pixels live between Compose and WriteSegments only.
+    """Adds the whole graph to `pipeline`; `hints` says what the steps that handle pixels run on.
 
     What an interrupted run has finished is taken stock of first, and not made again.
     """
-    recipe = plan.recipe
-    encoder = RecordEncoder(
-        image=recipe.image,
-        mask=recipe.masks,
-        binary_masks=not recipe.masks.soft,
-        depth=depth.storage if depth else None,
-    )
     stock = (
         pipeline
         | "Shards" >> beam.Create(plan.shard_keys())
         | "TakeStock" >> TakeStock(layout, plan.chunk_keys)
     )
-    chunks = (
-        stock[CHUNKS]
-        | "Place" >> beam.Map(plan.chunk)
-        | "Compose" >> Compose(source, recipe.masks.binary_threshold)
-    )
-    if depth:
-        chunks |= "EstimateDepth" >> EstimateDepth(depth)
-    made = chunks | "Encode" >> Encode(encoder) | "WriteSegments" >> WriteSegments(layout)
-    joined = (
-        (made, stock[SEGMENTS])
-        | "AllSegments" >> beam.Flatten()
+    made = stock[CHUNKS] | "MakeSegments" >> MakeSegments(
+        plan, source, depth, layout
+    ).with_resource_hints(**hints)
+    shards = (
+        (made, stock[SEGMENTS], stock[FINISHED])
+        | "AllParts" >> beam.Flatten()
         | "AssembleShards" >> AssembleShards(layout)
     )
-    shards = (joined, stock[FINISHED]) | "AllShards" >> beam.Flatten()
     statistics = shards | "ChannelStatistics" >> ChannelStatistics()
     _ = shards | "FinishDataset" >> FinishDataset(description, statistics)

@@ -15,6 +15,7 @@ from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.workspace import LOCK
+from transforms import gcs
 from transforms.files import delete_files, exists, join, read_file, replace_file
 
 BEAT_SECONDS = 5.0
@@ -30,7 +31,8 @@ class OutputLock:
 
     The lock of a dead run is recognised: at once where its process is gone from this machine, else
     because its beat stands still. No clocks are compared. Raises UserError on entry where another
-    run is at work in the folder.
+    run is at work in the folder. On Cloud Storage the lock is taken, renewed and given back on
+    condition that it is the object that was last seen.
     """
 
     def __init__(self, work_folder: str) -> None:
@@ -41,6 +43,8 @@ class OutputLock:
             "boot": _boot_id(),
             "pid": os.getpid(),
         }
+        # Of the lock object that was last seen, on Cloud Storage; 0: there is none.
+        self._generation = 0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._keep_beating, daemon=True)
 
@@ -48,8 +52,12 @@ class OutputLock:
         found = self._read()
         if found is not None and self._is_alive(found):
             raise self._refusal(found)
-        self._write(0)
-        time.sleep(_SETTLE_SECONDS)
+        try:
+            self._write(0)
+        except FileExistsError:
+            raise self._refusal(self._read() or {}) from None
+        if not gcs.is_gcs(self._path):
+            time.sleep(_SETTLE_SECONDS)
         found = self._read()
         if found is None or found.get("token") != self._identity["token"]:
             raise self._refusal(found or {})
@@ -66,7 +74,10 @@ class OutputLock:
         self._thread.join()
         # A lock that cannot be deleted is recognised as a dead run's.
         with contextlib.suppress(OSError):
-            delete_files([self._path])
+            if gcs.is_gcs(self._path):
+                gcs.delete(self._path, self._generation)
+            else:
+                delete_files([self._path])
 
     def _refusal(self, found: dict[str, Any]) -> UserError:
         return UserError(
@@ -92,16 +103,21 @@ class OutputLock:
         return False
 
     def _read(self) -> dict[str, Any] | None:
-        if not exists(self._path):
-            return None
         try:
-            found = json.loads(read_file(self._path))
+            if gcs.is_gcs(self._path):
+                data, self._generation = gcs.read_generation(self._path) or (b"", 0)
+            else:
+                data = read_file(self._path) if exists(self._path) else b""
+            found = json.loads(data)
         except (FileNotFoundError, ValueError):  # gone meanwhile, or damaged
             return None
         return found if isinstance(found, dict) else None
 
     def _write(self, beat: int) -> None:
         data = json.dumps({**self._identity, "beat": beat}).encode()
+        if gcs.is_gcs(self._path):
+            self._generation = gcs.write_generation(self._path, data, self._generation)
+            return
         replace_file(self._path, f"{self._path}.{self._identity['token']}", [data])
 
     def _keep_beating(self) -> None:

@@ -12,12 +12,14 @@ from types import TracebackType
 from tqdm import tqdm
 
 from transforms.chunks import ShardKey
-from transforms.files import list_files
+from transforms.files import is_local, list_files
 from transforms.segments import ShardLayout
 
 # A shard's folder, and in it a segment (first example, examples) or the finished shard.
 _FOUND = re.compile(r"(\w+)-(\d{5,})[/\\](?:(\d{7})-n(\d+)-[0-9a-f]+|shard)\.json$")
 _POLL_SECONDS = 2.0
+# A listing of an object store is slow and costs money.
+_REMOTE_POLL_SECONDS = 30.0
 _LOG_SECONDS = 15.0
 
 
@@ -25,11 +27,12 @@ class Progress:
     """Shows examples done, examples a second and time left while its block runs.
 
     A bar on a terminal, a plain line now and then elsewhere. `count` says how many of `examples`
-    are done, by what every runner leaves in the work folder alike.
+    are done, by what every runner leaves in `work_folder` alike.
     """
 
-    def __init__(self, examples: int, count: Callable[[], int]) -> None:
+    def __init__(self, examples: int, work_folder: str, count: Callable[[], int]) -> None:
         self._examples = examples
+        self._poll_seconds = _POLL_SECONDS if is_local(work_folder) else _REMOTE_POLL_SECONDS
         self._count = count
         self._done = self._found_at_start = count()
         self._stopped = threading.Event()
@@ -62,7 +65,7 @@ class Progress:
 
     def _watch(self) -> None:
         done, logged = self._done, time.monotonic()
-        while not self._stopped.wait(_POLL_SECONDS):
+        while not self._stopped.wait(self._poll_seconds):
             # The work folder goes when the last shard stands: never count backwards.
             done = max(done, self._count())
             self._bar.update(done - self._bar.n)

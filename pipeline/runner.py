@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.runner import create_runner
 
+from pipeline.dataflow import uses_dataflow, with_defaults
 from pipeline.errors import UserError
 
 LOCAL_RUNNER = "FnApiRunner"
 
 
-def pipeline_options(arguments: Sequence[str]) -> PipelineOptions:
-    """Beam's options from the command line.
+def pipeline_options(arguments: Sequence[str], depth: bool = False) -> PipelineOptions:
+    """Beam's options from the command line, for a run with or without depth.
 
     Without ``--runner`` a run is local: Beam's in-process runner with one worker process a core.
     Encoding holds Python's global lock, so threads would not do (see benchmarks/).
@@ -33,6 +34,8 @@ def pipeline_options(arguments: Sequence[str]) -> PipelineOptions:
         options = PipelineOptions([*arguments, *defaults])
         # The workers fill the cores: threads of numpy's within each would only get in their way.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    elif uses_dataflow(options):
+        options = with_defaults(arguments, depth)
     try:
         create_runner(options.view_as(StandardOptions).runner)
     except (ValueError, ImportError, AttributeError) as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,15 @@ from pipeline.runner import pipeline_options
 from transforms.depth.models import ModelChoice
 
 ONE_WORKER = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+    """Where REQUIRE_PARTS is set, a test that is skipped because it needs something has failed."""
+    report = yield
+    if os.environ.get("REQUIRE_PARTS") and report.skipped and "needs " in report.longrepr[2]:
+        report.outcome, report.longrepr = "failed", report.longrepr[2]
+    return report
 
 
 def draw_inputs(folder: Path, backgrounds: int = 4, foregrounds: int = 3) -> InputFolders:

@@ -84,3 +84,15 @@ def test_a_model_that_is_not_there_is_said(inputs: list[str], tmp_path: Path, ca
     assert main(["generate", *inputs, "--output", made, "--depth-model", "keras:no.keras"]) == 2
     assert "no.keras: no such depth model" in capsys.readouterr().err
     assert not (tmp_path / "made").exists()
+
+
+def test_plan_says_what_workers_would_cost(folders, capsys):
+    inputs = ["plan", "--backgrounds", folders.backgrounds, "--foregrounds", folders.foregrounds]
+    rate = ["--examples-per-second", "0.1"]
+    assert main([*inputs, *rate, "--price-per-hour", "1.5"]) == 0
+    # 4 × 3 × 2 × 20 examples are 480.
+    assert "about 1.3 worker-hours at 0.1 examples a second, 2.00 at 1.5 an hour" in (
+        capsys.readouterr().out
+    )
+    assert main([*inputs, *rate]) == 2
+    assert "give both" in capsys.readouterr().err

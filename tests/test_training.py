@@ -61,7 +61,7 @@ def test_batch_is_a_function_of_its_seed_and_step() -> None:
     pictures, metres = one
     assert pictures.shape == (4, 32, 32, 3) and pictures.dtype == np.float32
     assert metres.shape == (4, 16, 16, 1) and metres.dtype == np.float32
-    assert 0 <= pictures.min() and pictures.max() <= 1
+    assert pictures.min() >= 0 and pictures.max() <= 1
     assert metres.min() > 0 and metres.max() <= depths.max()
 
 

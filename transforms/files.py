@@ -1,7 +1,8 @@
 """Files on any file system that Beam knows: ``/local/path``, ``gs://…``.
 
-What Beam takes as a pattern (listing, deleting) is done here by `os` where the path is local:
-patterns cannot be quoted, and a folder may well be called ``pictures [2020]``.
+What Beam takes as a pattern (listing, deleting) is done by `os` where the path is local, and by
+`transforms.gcs` on Cloud Storage: patterns cannot be quoted, and a folder may well be called
+``pictures [2020]``.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import google_crc32c
 from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
+
+from transforms import gcs
+from transforms.checksums import crc32c_of_both
 
 _READ_BYTES = 2**20
 
@@ -33,6 +37,15 @@ class FileEntry:
         return self.path.replace(os.sep, "/").rsplit("/", 1)[-1]
 
 
+@dataclass(frozen=True)
+class FilePart:
+    """A file that is to become part of another, and what its bytes must be."""
+
+    path: str
+    bytes: int
+    crc32c: int
+
+
 def is_local(path: str) -> bool:
     """Whether the path is on this machine."""
     return "://" not in path
@@ -43,18 +56,27 @@ def join(folder: str, *names: str) -> str:
     return str(FileSystems.join(folder, *names))
 
 
-def open_file(path: str) -> BinaryIO:
+@contextlib.contextmanager
+def open_file(path: str) -> Iterator[BinaryIO]:
     """Opens a file to read and seek. Raises OSError where there is none."""
-    file: BinaryIO = FileSystems.open(path, compression_type="uncompressed")
-    return file
+    with _errors(path), FileSystems.open(path, compression_type="uncompressed") as file:
+        yield file
 
 
-def create_file(path: str) -> BinaryIO:
+@contextlib.contextmanager
+def create_file(path: str) -> Iterator[BinaryIO]:
     """Opens a new file to write, and makes its folder."""
-    file: BinaryIO = FileSystems.create(
-        path, mime_type="application/octet-stream", compression_type="uncompressed"
-    )
-    return file
+    with (
+        _errors(path),
+        FileSystems.create(
+            path, mime_type="application/octet-stream", compression_type="uncompressed"
+        ) as file,
+    ):
+        yield file
+
+
+def _errors(path: str) -> contextlib.AbstractContextManager[None]:
+    return gcs.gcs_errors(path) if gcs.is_gcs(path) else contextlib.nullcontext()
 
 
 def read_file(path: str) -> bytes:
@@ -65,6 +87,11 @@ def read_file(path: str) -> bytes:
 
 def write_file(path: str, parts: Iterable[bytes]) -> int:
     """Writes a new file; gives the CRC-32C of its bytes."""
+    if gcs.is_gcs(path):
+        parts, data = gcs.in_one_request(parts)
+        if data is not None:
+            gcs.write(path, data)
+            return int(google_crc32c.value(data))
     crc = 0
     with create_file(path) as file:
         for part in parts:
@@ -75,7 +102,10 @@ def write_file(path: str, parts: Iterable[bytes]) -> int:
 
 def rename_file(path: str, new_path: str) -> None:
     """Renames a file, in place of what may be there under the new name."""
-    FileSystems.rename([path], [new_path])
+    if gcs.is_gcs(path):
+        gcs.rename(path, new_path)
+    else:
+        FileSystems.rename([path], [new_path])
 
 
 def replace_file(path: str, part_path: str, parts: Iterable[bytes]) -> int:
@@ -95,9 +125,37 @@ def file_checksum(path: str) -> tuple[int, int]:
     return crc, size
 
 
+def stored_checksum(path: str) -> tuple[int, int]:
+    """As `file_checksum`, but without reading where the file system itself keeps checksums."""
+    return gcs.stored_checksum(path) if gcs.is_gcs(path) else file_checksum(path)
+
+
+def join_files(parts: Sequence[FilePart], path: str) -> int:
+    """Writes a new file of the bytes of others, in order; gives its CRC-32C.
+
+    On Cloud Storage no byte of them is moved. Raises ValueError where a part's bytes are not those
+    of its checksum.
+    """
+    if not gcs.is_gcs(path):
+        return write_file(path, map(_checked_bytes, parts))
+    crc = size = 0
+    for part in parts:
+        crc, size = crc32c_of_both(crc, part.crc32c, part.bytes), size + part.bytes
+    if gcs.compose([part.path for part in parts], path) != (crc, size):
+        raise ValueError(f"{path}: its parts are not the bytes that were written to them")
+    return crc
+
+
+def _checked_bytes(part: FilePart) -> bytes:
+    data = read_file(part.path)
+    if google_crc32c.value(data) != part.crc32c:
+        raise ValueError(f"{part.path}: not the bytes that were written to it")
+    return data
+
+
 def exists(path: str) -> bool:
     """Whether there is such a file (or, locally, folder)."""
-    return bool(FileSystems.exists(path))
+    return gcs.exists(path) if gcs.is_gcs(path) else bool(FileSystems.exists(path))
 
 
 def is_folder(path: str) -> bool:
@@ -115,6 +173,8 @@ def list_files(folder: str) -> list[FileEntry]:
             for parent, _, names in os.walk(folder)
             for path in (os.path.join(parent, name) for name in names)
         ]
+    elif gcs.is_gcs(folder):
+        entries = [FileEntry(path, size) for path, size in gcs.list_objects(folder)]
     else:
         (match,) = FileSystems.match([join(folder, "**")])
         entries = [FileEntry(found.path, found.size_in_bytes) for found in match.metadata_list]
@@ -134,6 +194,8 @@ def delete_files(paths: Iterable[str]) -> None:
         with contextlib.suppress(FileNotFoundError, BeamIOError):
             if is_local(path):
                 os.remove(path)
+            elif gcs.is_gcs(path):
+                gcs.delete(path)
             else:
                 FileSystems.delete([path])
 

@@ -24,13 +24,15 @@ import google_crc32c
 
 from transforms.chunks import ChunkKey, EncodedChunk, LeftOut, Segment, Shard, ShardKey
 from transforms.files import (
+    FilePart,
     delete_files,
-    file_checksum,
     join,
+    join_files,
     list_files,
     read_file,
     rename_file,
     replace_file,
+    stored_checksum,
     write_file,
 )
 from transforms.statistics import Moments, merge
@@ -128,7 +130,7 @@ def find_segment(key: ChunkKey, description_path: str) -> Segment | None:
             picture_bytes=description["picture_bytes"],
             left_out=left_out_of(description["left_out"]),
         )
-        intact = file_checksum(segment.path) == (segment.crc32c, segment.bytes)
+        intact = stored_checksum(segment.path) == (segment.crc32c, segment.bytes)
     except (OSError, ValueError, KeyError):
         return None
     return segment if intact else None
@@ -159,8 +161,8 @@ def assemble_shard(key: ShardKey, segments: Iterable[Segment], layout: ShardLayo
     """Joins a shard's segments by copying their bytes, and renames the whole into place.
 
     A shard that an earlier attempt finished is left as it is. Segments are deleted once the shard
-    stands. Raises RuntimeError where the segments are not exactly the shard's examples, or a
-    segment's bytes are not those that were written.
+    stands. Raises RuntimeError where the segments are not exactly the shard's examples, ValueError
+    where a segment's bytes are not those that were written.
     """
     if finished := find_shard(key, layout):
         return finished
@@ -184,7 +186,7 @@ def assemble_shard(key: ShardKey, segments: Iterable[Segment], layout: ShardLayo
         index_path=layout.index_path(key),
         examples=position - len(left_out),
         bytes=sum(segment.bytes for segment in ordered),
-        crc32c=write_file(part, map(_checked_records, ordered)),
+        crc32c=join_files([FilePart(s.path, s.bytes, s.crc32c) for s in ordered], part),
         moments=merge(segment.moments for segment in ordered),
         picture_bytes=add_up(segment.picture_bytes for segment in ordered),
         left_out=left_out,
@@ -201,13 +203,6 @@ def add_up(parts: Iterable[dict[str, int]]) -> dict[str, int]:
     for part in parts:
         total.update(part)
     return dict(total)
-
-
-def _checked_records(segment: Segment) -> bytes:
-    data = read_file(segment.path)
-    if google_crc32c.value(data) != segment.crc32c:
-        raise RuntimeError(f"{segment.path}: not the bytes that were written to it")
-    return data
 
 
 def _index_rows(segment: Segment) -> bytes:
@@ -246,8 +241,8 @@ def find_shard(key: ShardKey, layout: ShardLayout) -> Shard | None:
             left_out=left_out,
         )
         intact = (
-            file_checksum(shard.path) == (shard.crc32c, shard.bytes)
-            and file_checksum(shard.index_path)[0] == description["index_crc32c"]
+            stored_checksum(shard.path) == (shard.crc32c, shard.bytes)
+            and stored_checksum(shard.index_path)[0] == description["index_crc32c"]
         )
     except (OSError, ValueError, KeyError):
         return None
@@ -346,21 +341,33 @@ class WriteSegments(beam.PTransform):  # type: ignore[misc]
 
 @dataclass
 class AssembleShards(beam.PTransform):  # type: ignore[misc]
-    """From segments to finished shards: grouped by shard, joined in order, renamed last."""
+    """From segments to finished shards: grouped by shard, joined in order, renamed last.
+
+    Shards that were finished before come along, and each shard comes out once: a runner that takes
+    stock again after a loss may find a shard finished whose segments are already on their way.
+    """
 
     layout: ShardLayout
 
-    def expand(self, segments: beam.PCollection) -> beam.PCollection:
+    def expand(self, parts: beam.PCollection) -> beam.PCollection:
         layout = self.layout
         return (
-            segments
+            parts
             # Text is a key that every runner encodes alike.
-            | "KeyByShard" >> beam.WithKeys(lambda segment: layout.path(segment.key.shard))
+            | "KeyByShard" >> beam.WithKeys(lambda part: layout.path(_shard_key(part)))
             | "GroupByShard" >> beam.GroupByKey()
             | "Join" >> beam.MapTuple(lambda _, group: _assemble_group(group, layout))
         )
 
 
-def _assemble_group(group: Iterable[Segment], layout: ShardLayout) -> Shard:
-    segments = list(group)
+def _shard_key(part: Segment | Shard) -> ShardKey:
+    return part.key if isinstance(part, Shard) else part.key.shard
+
+
+def _assemble_group(group: Iterable[Segment | Shard], layout: ShardLayout) -> Shard:
+    segments = []
+    for part in group:
+        if isinstance(part, Shard):
+            return part
+        segments.append(part)
     return assemble_shard(segments[0].key.shard, segments, layout)

@@ -214,7 +214,7 @@ def _run_job(
     pipeline = beam.Pipeline(options=options)
     build_graph(pipeline, job, pieces, made, finished, run)
     sizes = {piece.number: piece.examples for piece in pieces}
-    with Progress(job.total, lambda: _count(job, sizes)):
+    with Progress(job.total, job.work_folder, lambda: _count(job, sizes)):
         run_pipeline(pipeline)
 
 

@@ -230,15 +230,18 @@ class _ShareWriter:
         self._kind = container.rsplit(".", 1)[1]
 
     def __enter__(self) -> _ShareWriter:
-        self._file = create_file(self.share.path)
-        self._entries = create_file(self.share.entries_path) if self._kind == "zip" else None
+        self._open = contextlib.ExitStack()
+        self._file = self._open.enter_context(create_file(self.share.path))
+        self._entries = (
+            self._open.enter_context(create_file(self.share.entries_path))
+            if self._kind == "zip"
+            else None
+        )
         self._bytes = self._crc = self._count = 0
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._file.close()
-        if self._entries is not None:
-            self._entries.close()
+        self._open.close()
         self.share = dataclasses.replace(
             self.share, bytes=self._bytes, crc32c=self._crc, entries=self._count
         )

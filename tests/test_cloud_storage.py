@@ -1,0 +1,204 @@
+"""Inputs, models and datasets in Cloud Storage: an emulator of it, and faults injected."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import google_crc32c
+import keras
+import numpy as np
+import pytest
+
+import depthmask
+from pipeline.errors import RunError, UserError
+from pipeline.inputs import InputFolders
+from pipeline.lock import OutputLock
+from pipeline.verify import verify
+from tests.cloud_storage import EMULATOR, FaultyProxy, cloud_storage
+from tests.conftest import file_bytes, make_dataset
+from transforms import files, gcs
+from transforms.depth.models import DepthModel
+from transforms.files import FilePart, join_files, list_files, read_file, write_file
+
+pytestmark = pytest.mark.skipif(
+    not EMULATOR, reason="needs an emulator of Cloud Storage: make .gcs/fake-gcs-server"
+)
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyProxy]:
+    with (
+        cloud_storage(tmp_path_factory.mktemp("gcs")) as proxy,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name, value in proxy.environment.items():
+            patch.setenv(name, value)
+        yield proxy
+
+
+@pytest.fixture
+def storage(proxy: FaultyProxy) -> Iterator[FaultyProxy]:
+    yield proxy
+    proxy.rate = 0.0
+
+
+def upload(folder: str, remote: str) -> str:
+    for path, data in file_bytes(Path(folder)).items():
+        write_file(f"{remote}/{path}", [data])
+    return remote
+
+
+def remote_bytes(folder: str) -> dict[str, bytes]:
+    return {
+        file.path.removeprefix(f"{folder}/"): read_file(file.path) for file in list_files(folder)
+    }
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    picture = keras.Input((None, None, 3))
+    depth = keras.layers.Conv2D(1, 2, strides=2, activation="softplus")(picture)
+    path = str(tmp_path_factory.mktemp("model") / "model.keras")
+    keras.Model(picture, depth).save(path)
+    return f"keras:{path}"
+
+
+@pytest.fixture(scope="module")
+def remote(proxy: FaultyProxy, folders: InputFolders) -> InputFolders:
+    """The inputs, in a folder that no pattern would find."""
+    return InputFolders(
+        upload(folders.backgrounds, "gs://bucket/inputs [1]/backgrounds"),
+        upload(folders.foregrounds, "gs://bucket/inputs [1]/foregrounds"),
+    )
+
+
+def test_a_dataset_is_made_read_and_verified_where_it_is(
+    storage: FaultyProxy,
+    folders: InputFolders,
+    remote: InputFolders,
+    model: str,
+    tmp_path: Path,
+):
+    expected = file_bytes(make_dataset(folders, tmp_path / "made", depth_model=model))
+    write_file("gs://bucket/model.keras", [Path(model.removeprefix("keras:")).read_bytes()])
+    made = "gs://bucket/made"
+    make_dataset(remote, made, depth_model="keras:gs://bucket/model.keras")
+    assert remote_bytes(made) == expected
+    assert not any(check.problems for check in verify(made))
+    read, local = (depthmask.load(str(path), "train") for path in (made, tmp_path / "made"))
+    for one, other in zip(read, local, strict=True):
+        assert all(np.array_equal(one[name], other[name]) for name in other)
+
+
+def test_throttling_errors_and_broken_uploads_cost_no_byte(
+    storage: FaultyProxy, remote: InputFolders, dataset: Path
+):
+    storage.random, storage.rate = random.Random(5), 0.06
+    for _ in range(5):
+        try:
+            make_dataset(remote, "gs://bucket/faulty")
+            break
+        except RunError as error:  # the emulator forgets a session whose last answer was lost
+            assert "\n" not in str(error)
+    storage.rate = 0.0
+    assert set(storage.faults) == set(FaultyProxy.FAULTS)
+    assert remote_bytes("gs://bucket/faulty") == file_bytes(dataset)
+
+
+def test_an_interrupted_run_goes_on(
+    storage: FaultyProxy,
+    folders: InputFolders,
+    remote: InputFolders,
+    model: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    expected = file_bytes(make_dataset(folders, tmp_path / "made", depth_model=model))
+    calls = []
+    original = DepthModel.predict
+
+    def failing(self, images):
+        calls.append(len(images))
+        if len(calls) == 5:
+            raise RuntimeError("the model has had enough")
+        return original(self, images)
+
+    monkeypatch.setattr(DepthModel, "predict", failing)
+    output = "gs://bucket/interrupted"
+    with pytest.raises(RunError, match="the model has had enough"):
+        make_dataset(remote, output, depth_model=model)
+    make_dataset(remote, output, depth_model=model)
+    assert len(calls) == 13 + 1
+    assert remote_bytes(output) == expected
+
+
+def test_a_missing_bucket_and_a_missing_folder_are_said(storage: FaultyProxy, remote):
+    with pytest.raises(UserError, match=r"gs://nowhere/made: cannot be read: .* no such object"):
+        make_dataset(remote, "gs://nowhere/made")
+    with pytest.raises(UserError, match="gs://bucket/none: there are no pictures in it"):
+        make_dataset(InputFolders("gs://bucket/none", remote.foregrounds), "gs://bucket/other")
+
+
+def test_joining_moves_no_bytes(storage: FaultyProxy):
+    parts = []
+    for i in range(70):  # three stages' worth: 70 → 3 → 1
+        data = bytes([i]) * 50_000
+        path = f"gs://bucket/parts/{i:02d}"
+        parts.append(FilePart(path, len(data), write_file(path, [data])))
+    before = storage.sent_bytes
+    crc = join_files(parts, "gs://bucket/joined/whole")
+    assert storage.sent_bytes - before < 50_000
+    whole = read_file("gs://bucket/joined/whole")
+    assert whole == b"".join(bytes([i]) * 50_000 for i in range(70))
+    assert crc == google_crc32c.value(whole)
+    assert [file.name for file in list_files("gs://bucket/joined")] == ["whole"]
+    write_file(parts[40].path, [b"x" * 50_000])
+    with pytest.raises(ValueError, match="not the bytes that were written"):
+        join_files(parts, "gs://bucket/joined/whole")
+
+
+def test_one_lock_for_those_who_come_at_once(storage: FaultyProxy):
+    held, refused = [], []
+
+    def take() -> None:
+        try:
+            with OutputLock("gs://bucket/locked"):
+                held.append(threading.current_thread())
+                everyone_tried.wait(60)
+        except UserError as error:
+            refused.append(str(error))
+            if len(refused) == 3:
+                everyone_tried.set()
+
+    everyone_tried = threading.Event()
+    threads = [threading.Thread(target=take) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(held) == 1 and len(refused) == 3
+    assert "another run" in refused[0]
+    assert not files.exists("gs://bucket/locked/lock.json")
+
+
+def test_a_lock_that_another_took_over_is_left_to_it(storage: FaultyProxy):
+    path = "gs://bucket/taken/lock.json"
+    with OutputLock("gs://bucket/taken"):
+        write_file(path, [b"another's"])
+    assert read_file(path) == b"another's"
+
+
+def test_a_conditional_write_whose_answer_is_lost_counts(storage: FaultyProxy):
+    path = "gs://bucket/conditional"
+    storage.random, storage.rate, storage.faults["lost answer"] = random.Random(1), 0.5, 0
+    generation = 0
+    for i in range(6):
+        generation = gcs.write_generation(path, b"%d" % i, generation)
+    storage.rate = 0.0
+    assert storage.faults["lost answer"]
+    assert gcs.read_generation(path) == (b"5", generation)
+    with pytest.raises(FileExistsError):
+        gcs.write_generation(path, b"late", generation - 1)

@@ -1,0 +1,152 @@
+"""The job that Dataflow would be given, taken from Beam's own client at a local endpoint."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import keras
+import pytest
+from apache_beam.portability.api import beam_runner_api_pb2
+from google.cloud.dataflow_v1beta3 import Job, JobType, WorkerIPAddressConfiguration
+
+from pipeline.cli import main
+from tests.cloud_storage import EMULATOR, cloud_storage
+from transforms.files import list_files, read_file, write_file
+
+GPU = b"type:nvidia-tesla-t4;count:1;install-nvidia-driver"
+HINT = "beam:resources:accelerator:v1"
+
+
+class Service(ThreadingHTTPServer):
+    """Takes a job, as Dataflow does, and says that it failed."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("localhost", 0), _Handler)
+        self.jobs: list[Job] = []
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Service
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.jobs.append(Job.from_json(body))
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        answer = {"id": "1", "currentState": "JOB_STATE_FAILED", "projectId": "p", "location": "l"}
+        data = b"{}" if "messages" in self.path else json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    service = Service()
+    threading.Thread(target=service.serve_forever, daemon=True).start()
+    with cloud_storage(tmp_path) as proxy:
+        for name, value in proxy.environment.items():
+            monkeypatch.setenv(name, value)
+        yield service
+    service.shutdown()
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> bytes:
+    picture = keras.Input((None, None, 3))
+    path = tmp_path / "model.keras"
+    keras.Model(picture, keras.layers.Conv2D(1, 2, strides=2)(picture)).save(path)
+    return path.read_bytes()
+
+
+def command(folders, *more: str) -> list[str]:
+    return [
+        *("generate", "--runner=DataflowRunner", "--output=gs://bucket/made"),
+        *(f"--backgrounds={folders.backgrounds}", f"--foregrounds={folders.foregrounds}"),
+        *("--set=canvas.width=48", "--set=canvas.height=40"),
+        *more,
+    ]
+
+
+@pytest.mark.skipif(
+    not EMULATOR, reason="needs an emulator of Cloud Storage: make .gcs/fake-gcs-server"
+)
+def test_the_job_that_is_submitted(service: Service, folders, model: bytes, capsys):
+    write_file("gs://bucket/model.keras", [model])
+    code = main(
+        command(
+            folders,
+            *(
+                "--depth-model=keras:gs://bucket/model.keras",
+                "--project=p",
+                "--region=europe-west4",
+            ),
+            *("--temp_location=gs://bucket/temp", "--sdk_container_image=example.org/depthmask:1"),
+            *("--no_use_public_ips", "--max_num_workers=40"),
+            f"--dataflow_endpoint=http://localhost:{service.server_port}",
+        )
+    )
+    assert code == 1 and "FAILED" in capsys.readouterr().err
+    (job,) = service.jobs
+    assert job.type_ == JobType.JOB_TYPE_BATCH
+    (pool,) = job.environment.worker_pools
+    assert pool.machine_type == "n1-standard-8" and pool.disk_size_gb == 60
+    assert pool.ip_configuration == WorkerIPAddressConfiguration.WORKER_IP_PRIVATE
+    assert pool.autoscaling_settings.max_num_workers == 40
+    images = {image.container_image for image in pool.sdk_harness_container_images}
+    assert images == {"example.org/depthmask:1"}
+    experiments = set(job.environment.experiments)
+    assert {"use_runner_v2", "no_use_multiple_sdk_containers"} <= experiments
+    options = dict(job.environment.sdk_pipeline_options["options"])
+    assert options["number_of_worker_harness_threads"] == 8
+    # The image holds the project: no package is staged, and none installed as a worker starts.
+    staged = {file.name for file in list_files("gs://bucket/temp")}
+    assert not any(name.endswith((".tar.gz", ".whl")) for name in staged)
+
+    (path,) = (file.path for file in list_files("gs://bucket/temp") if file.name == "pipeline.pb")
+    pipeline = beam_runner_api_pb2.Pipeline.FromString(read_file(path))
+    components = pipeline.components
+    accelerated, plain = [], []
+    for step in components.transforms.values():
+        if step.subtransforms or not step.environment_id:
+            continue
+        environment = components.environments[step.environment_id]
+        hints = environment.resource_hints
+        payload = beam_runner_api_pb2.DockerPayload.FromString(environment.payload)
+        assert payload.container_image == "example.org/depthmask:1"
+        assert hints.get(HINT) in (None, GPU)
+        (accelerated if HINT in hints else plain).append(step.unique_name)
+    # Every step that handles pixels asks for the same: so they are fused.
+    assert {name.split("/")[0] for name in accelerated} == {"MakeSegments"}
+    assert not any(name.startswith("MakeSegments") for name in plain)
+    assert any("DrawExamples" in name for name in accelerated)
+    assert any("RunInference" in name for name in accelerated)
+    assert any("WriteFiles" in name for name in accelerated)
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        (["--region=r", "--sdk_container_image=i"], "--project must be given"),
+        (["--project=p", "--region=r"], "--sdk_container_image must name an image"),
+        (
+            ["--project=p", "--region=r", "--sdk_container_image=i", "--depth-model=keras:m.keras"],
+            "--depth-model m.keras is on this machine",
+        ),
+    ],
+)
+def test_what_dataflow_cannot_run_is_said_before_anything(folders, capsys, more, problem):
+    assert main(command(folders, *more)) == 2
+    assert problem in capsys.readouterr().err

@@ -1,0 +1,84 @@
+"""What `setup.py sdist` makes holds all that a worker needs: --setup_file has it installed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+# What a worker does: it unpickles steps that the launcher has pickled, and runs them.
+WORKER = """
+import sys
+from pathlib import Path
+
+from apache_beam.internal import pickler
+
+import pipeline.graph
+from pipeline.recipe import load_recipe
+
+assert Path(pipeline.graph.__file__).is_relative_to(sys.prefix), pipeline.graph.__file__
+plan = pickler.loads(Path(sys.argv[1]).read_bytes())
+assert load_recipe("default", []).name == "default"
+key = next(plan.chunk_keys(plan.shard_keys()[0]))
+print(*(placement.id for placement in plan.chunk(key).placements))
+"""
+
+PLAN = """
+import sys
+from pathlib import Path
+
+from apache_beam.internal import pickler
+
+from pipeline.plan import Plan
+from pipeline.recipe import load_recipe
+from transforms.prepared import PreparedPicture
+
+pictures = tuple(PreparedPicture(f"p{i}", 20, 20, 0, 0) for i in range(3))
+plan = Plan(load_recipe("default", []), pictures, pictures)
+Path(sys.argv[1]).write_bytes(pickler.dumps(plan))
+key = next(plan.chunk_keys(plan.shard_keys()[0]))
+print(*(placement.id for placement in plan.chunk(key).placements))
+"""
+
+
+def test_the_source_package_runs_without_the_checkout(tmp_path: Path):
+    def run(*command: str, **variables: str) -> str:
+        done = subprocess.run(
+            command,
+            check=False,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": "", **variables},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run(
+        *(
+            sys.executable,
+            "-c",
+            "import os, runpy, sys; os.chdir(sys.argv.pop(1)); "
+            "sys.argv[0] = 'setup.py'; runpy.run_path('setup.py')",
+        ),
+        *(str(ROOT), "-q", "egg_info", "-e", str(tmp_path), "sdist", "-d", str(tmp_path)),
+    )
+    (package,) = tmp_path.glob("depthmask-*.tar.gz")
+    # Its requirements are those of this environment: only the project is installed anew.
+    venv.create(tmp_path / "worker", symlinks=True, with_pip=False)
+    python = str(tmp_path / "worker" / "bin" / "python")
+    (site,) = (tmp_path / "worker").glob("lib/python*/site-packages")
+    run(
+        *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"),
+        *("--target", str(site), str(package)),
+    )
+    here = next(path for path in sys.path if path.endswith("site-packages"))
+    (site / "requirements.pth").write_text(here + "\n")
+    pickled = str(tmp_path / "plan")
+    planned = run(sys.executable, "-c", PLAN, pickled, PYTHONPATH=str(ROOT))
+    assert run(python, "-c", WORKER, pickled) == planned
+    assert "p0+p" in planned or "p1+p" in planned

@@ -1,0 +1,191 @@
+"""Cloud Storage where Beam's file system is not enough: what needs no bytes moved, or a condition.
+
+Beam's own renames and deletions travel in batches, and one that the service throttles as a whole is
+not tried again. Here each is a request of its own with google-cloud-storage's retries, and every
+error is an OSError.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import itertools
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from apache_beam.io.filesystems import FileSystems
+
+PREFIX = "gs://"
+_KIND = "application/octet-stream"
+# Objects that one request may compose.
+_COMPOSED = 32
+# What is no larger is sent whole.
+_ONE_REQUEST_BYTES = 16 * 2**20
+
+
+def is_gcs(path: str) -> bool:
+    """Whether the path is an object in Cloud Storage."""
+    return path.startswith(PREFIX)
+
+
+@contextlib.contextmanager
+def gcs_errors(path: str) -> Iterator[None]:
+    """Turns what google-cloud-storage raises into OSError: FileNotFoundError where it fits."""
+    from google.api_core.exceptions import GoogleAPIError, NotFound, PreconditionFailed
+    from google.auth.exceptions import GoogleAuthError
+    from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+    from requests.exceptions import RequestException
+
+    try:
+        yield
+    except NotFound as error:
+        raise FileNotFoundError(f"{path}: no such object or bucket") from error
+    except PreconditionFailed as error:
+        raise FileExistsError(f"{path}: changed by another") from error
+    except (
+        *(GoogleAPIError, GoogleAuthError, InvalidResponse, DataCorruption, RequestException),
+    ) as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise OSError(f"{path}: {lines[0]}") from error
+
+
+def _blob(path: str) -> Any:
+    bucket, name = _split(path)
+    return _client(path).bucket(bucket).blob(name)
+
+
+def _split(path: str) -> tuple[str, str]:
+    bucket, _, name = path.removeprefix(PREFIX).partition("/")
+    return bucket, name
+
+
+def _client(path: str) -> Any:
+    # Beam's own client: with the credentials that its options name.
+    return FileSystems.get_filesystem(path)._gcsIO().client
+
+
+def _retry() -> Any:
+    # Of each request here a second try does no harm, whatever became of the first.
+    from google.cloud.storage.retry import DEFAULT_RETRY
+
+    return DEFAULT_RETRY
+
+
+def list_objects(folder: str) -> list[tuple[str, int]]:
+    """Paths and sizes of all objects below a folder."""
+    bucket, name = _split(folder.rstrip("/") + "/")
+    with gcs_errors(folder):
+        found = _client(folder).list_blobs(bucket, prefix=name, retry=_retry())
+        return [(f"{PREFIX}{bucket}/{blob.name}", blob.size) for blob in found]
+
+
+def exists(path: str) -> bool:
+    """Whether there is such an object."""
+    with gcs_errors(path):
+        return bool(_blob(path).exists(retry=_retry()))
+
+
+def stored_checksum(path: str) -> tuple[int, int]:
+    """CRC-32C and size of an object, as the service has them of the bytes that it holds."""
+    with gcs_errors(path):
+        blob = _blob(path)
+        blob.reload(retry=_retry())
+    return int.from_bytes(base64.b64decode(blob.crc32c), "big"), int(blob.size)
+
+
+def in_one_request(parts: Iterable[bytes]) -> tuple[Iterable[bytes], bytes | None]:
+    """The same parts, and all of their bytes where one request will do for them.
+
+    An upload in pieces takes a request more, and its session may be lost; one that is sent whole
+    can always be sent again.
+    """
+    rest = iter(parts)
+    begun: list[bytes] = []
+    size = 0
+    for part in rest:
+        begun.append(part)
+        size += len(part)
+        if size > _ONE_REQUEST_BYTES:
+            return itertools.chain(begun, rest), None
+    return begun, b"".join(begun)
+
+
+def write(path: str, data: bytes) -> None:
+    """Writes an object in one request, in place of what may be there."""
+    with gcs_errors(path):
+        _blob(path).upload_from_string(data, content_type=_KIND, retry=_retry())
+
+
+def rename(path: str, new_path: str) -> None:
+    """Renames an object, in place of what may be there; the service copies by itself."""
+    with gcs_errors(path):
+        source, target, token = _blob(path), _blob(new_path), None
+        while True:
+            token, _, _ = target.rewrite(source, token, retry=_retry())
+            if token is None:
+                break
+    delete(path)
+
+
+def delete(path: str, generation: int | None = None) -> None:
+    """Deletes an object that is there. FileExistsError: it is not that generation any more."""
+    with contextlib.suppress(FileNotFoundError), gcs_errors(path):
+        _blob(path).delete(if_generation_match=generation, retry=_retry())
+
+
+def compose(paths: Sequence[str], new_path: str) -> tuple[int, int]:
+    """Joins objects into a new one without moving a byte of them; gives its CRC-32C and size.
+
+    32 at a time: what a stage composes is the next one's parts, until one is left.
+    """
+    stage = list(paths)
+    passing: list[str] = []
+    while True:
+        groups = [stage[i : i + _COMPOSED] for i in range(0, len(stage), _COMPOSED)]
+        last = len(groups) == 1
+        stage = [new_path] if last else [f"{new_path}.{uuid.uuid4().hex[:12]}" for _ in groups]
+        for target, group in zip(stage, groups, strict=True):
+            with gcs_errors(target):
+                blob = _blob(target)
+                blob.content_type = _KIND
+                blob.compose([blob.bucket.blob(_split(path)[1]) for path in group], retry=_retry())
+        if last:
+            break
+        passing += stage
+    for path in passing:
+        delete(path)
+    return stored_checksum(new_path)
+
+
+def read_generation(path: str) -> tuple[bytes, int] | None:
+    """An object's bytes and its generation, or None where there is none."""
+    with contextlib.suppress(FileNotFoundError), gcs_errors(path):
+        blob = _blob(path)
+        # Its own answer's generation: the one that these bytes are of.
+        data = blob.download_as_bytes(retry=_retry())
+        return data, int(blob.generation)
+    return None
+
+
+def write_generation(path: str, data: bytes, generation: int) -> int:
+    """Writes an object if it is of `generation` still (0: not there); gives its new generation.
+
+    Raises FileExistsError where another was quicker.
+    """
+    try:
+        with gcs_errors(path):
+            blob = _blob(path)
+            blob.upload_from_string(
+                data,
+                content_type=_KIND,
+                if_generation_match=generation,
+                retry=_retry(),
+            )
+            return int(blob.generation)
+    except FileExistsError:
+        # A first try may have come through whose answer was lost.
+        found = read_generation(path)
+        if found is None or found[0] != data:
+            raise
+        return found[1]
