@@ -1,9 +1,9 @@
-# make demo    sample inputs, a dataset made from them, a picture of it
+# make demo    sample inputs, a dataset with depth made from them, a picture of it
 # make test    the tests
 # make check   lint, format, types
 # make soak    kills and rubbish by the thousand (half an hour)
 # make flink-test  the graph on an Apache Flink cluster that it starts here (needs Java and Maven)
-# make bench   how fast it is, against the plain loop and the encoders alone
+# make bench   how fast it is, against the loops that people write and the encoders alone
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -69,6 +69,7 @@ soak: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks.compose
 	$(BIN)/python -m benchmarks.runners
+	$(BIN)/python -m benchmarks.depth
 
 clean:
 	rm -rf $(VENV) demo .prism .gcs .flink .tensorflow-io
