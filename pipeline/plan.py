@@ -38,6 +38,12 @@ class Split:
     def examples(self) -> int:
         return self.stop - self.start
 
+    def first(self, shard: int) -> int:
+        """Where in the permutation a shard begins: sizes differ by one, the larger shards first."""
+        size = self.shard_sizes[-1]
+        larger = self.examples - size * len(self.shard_sizes)
+        return self.start + shard * size + min(shard, larger)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -114,7 +120,7 @@ class Plan:
     def chunk(self, key: ChunkKey) -> ChunkSpec:
         """The placements of a chunk's examples."""
         split = self.splits[key.shard.split]
-        first = split.start + sum(split.shard_sizes[: key.shard.shard]) + key.start
+        first = split.first(key.shard.shard) + key.start
         return ChunkSpec(key, self._placements(split, first, key.examples))
 
     def _placements(self, split: Split, first: int, count: int) -> tuple[Placement, ...]:

@@ -7,7 +7,9 @@ import os
 import shutil
 from pathlib import Path
 
+import apache_beam as beam
 import pytest
+from apache_beam.testing.util import assert_that, equal_to
 
 from pipeline import graph
 from pipeline.errors import RunError, UserError
@@ -18,6 +20,8 @@ from pipeline.runner import pipeline_options
 from pipeline.workspace import Workspace
 from tests.conftest import ONE_WORKER, draw_inputs, file_bytes, make_dataset
 from transforms import encode, segments
+from transforms.chunks import ChunkKey, Segment, Shard, ShardKey
+from transforms.segments import AssembleShards, ShardLayout
 
 
 @pytest.fixture
@@ -271,3 +275,14 @@ def test_a_chunk_that_is_made_twice_is_there_once(
     assert file_bytes(make_dataset(folders, tmp_path / "made", options=options)) == file_bytes(
         dataset
     )
+
+
+def test_a_shard_that_is_found_finished_and_in_parts_comes_out_once():
+    """A runner that takes stock again after a loss may report both."""
+    key = ShardKey("train", 0)
+    shard = Shard(key, "shard", "index.csv", 7, 70, 1, {})
+    segment = Segment(ChunkKey(key, 0, 7), "gone.tfrecord", 70, 1, {})
+    layout = ShardLayout("out", "out/_unfinished", {"train": (7,)})
+    with beam.Pipeline(options=pipeline_options(ONE_WORKER)) as pipeline:
+        parts = pipeline | beam.Create([segment, shard, segment, shard])
+        assert_that(parts | AssembleShards(layout), equal_to([shard]))
