@@ -2,6 +2,7 @@
 # make test    the tests
 # make check   lint, format, types
 # make soak    kills and rubbish by the thousand (half an hour)
+# make train   draws rooms, trains the built-in depth network on them, scores it (hours)
 # make bench   how fast it is, against the plain loop and the encoders alone
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check soak bench clean
+.PHONY: demo test check soak train bench clean
 
 $(READY): requirements.txt requirements-dev.txt setup.py
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "depthmask needs Python 3.11 to 3.13; this is %s. Name one: make PYTHON=python3.12 ..." % sys.version.split()[0])'
@@ -38,6 +39,10 @@ check: $(READY)
 soak: $(READY)
 	$(BIN)/python -m tests.soak --kills 51
 	FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest tests/test_fuzz.py
+
+train: $(READY)
+	$(BIN)/python -m training.builtin training/work transforms/models/builtin.keras
+	$(BIN)/python -m training.evaluate transforms/models/builtin.keras
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.compose
