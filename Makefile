@@ -3,6 +3,7 @@
 # make check   lint, format, types
 # make soak    kills and rubbish by the thousand (half an hour)
 # make flink-test  the graph on an Apache Flink cluster that it starts here (needs Java and Maven)
+# make train   draws rooms, trains the built-in depth network on them, scores it (hours)
 # make bench   how fast it is, against the loops that people write and the encoders alone
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check soak bench clean flink-test parts
+.PHONY: demo test check soak train bench clean flink-test parts
 
 # What some tests need besides; without it they are skipped, with the reason.
 PRISM_VERSION := 2.77.0
@@ -65,6 +66,10 @@ parts: .prism/prism .gcs/fake-gcs-server .flink/ready .tensorflow-io/.ready
 soak: $(READY)
 	$(BIN)/python -m tests.soak --kills 51
 	FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest tests/test_fuzz.py
+
+train: $(READY)
+	$(BIN)/python -m training.builtin training/work transforms/models/builtin.keras
+	$(BIN)/python -m training.evaluate transforms/models/builtin.keras
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.compose

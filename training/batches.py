@@ -151,4 +151,4 @@ def photograph(rng: np.random.Generator, image: Image.Image) -> Floats:
         file = io.BytesIO()
         Image.fromarray(stored).save(file, "JPEG", quality=int(rng.integers(25, 92)))
         stored = np.asarray(Image.open(file))
-    return stored.astype(np.float32) / 255
+    return stored.astype(np.float32) / np.float32(255)

@@ -75,7 +75,7 @@ COURSE = Course(
 )
 
 
-@keras.saving.register_keras_serializable("depthmask")
+@keras.saving.register_keras_serializable("depthmask")  # type: ignore[untyped-decorator]
 def depth_loss(truth: Any, predicted: Any) -> Any:
     """How wrong depths in metres are, [n, h, w, 1] both: one number.
 

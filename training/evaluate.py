@@ -95,6 +95,20 @@ class Predictor:
         return float(np.median(seconds)) * 1000 / _BATCH
 
 
+def draw_picture(path: Path, images: NDArray[np.uint8], truth: Floats, predicted: Floats) -> None:
+    """Write the pictures in a row, their true depth below, the predicted below that; near is light.
+
+    Each picture's two maps share one scale, logarithmic from its nearest to its farthest.
+    """
+    columns = []
+    for image, *maps in zip(images, truth, predicted, strict=True):
+        near, far = np.log(maps[0].min()), np.log(maps[0].max())
+        grey = [np.clip((far - np.log(plane)) / (far - near), 0, 1) for plane in maps]
+        column = [image, *(np.stack([(g * 255).astype(np.uint8)] * 3, axis=-1) for g in grey)]
+        columns.append(np.concatenate(column))
+    Image.fromarray(np.concatenate(columns, axis=1)).save(path, quality=85, optimize=True)
+
+
 def main() -> None:
     """Score a .keras depth model on held-out rooms, and time it."""
     parser = argparse.ArgumentParser("python -m training.evaluate", description=main.__doc__)
@@ -102,10 +116,14 @@ def main() -> None:
     parser.add_argument("--rooms", type=int, default=200, help="how many (default 200)")
     parser.add_argument("--size", type=int, default=224, help="their size (default 224)")
     parser.add_argument("--seed", type=int, default=0, help="which rooms (default 0)")
+    parser.add_argument("--picture", type=Path, help="a picture of the first six, to write")
     arguments = parser.parse_args()
     predictor = Predictor(arguments.model)
     rooms = held_out(arguments.rooms, arguments.size, arguments.seed)
-    scores = score(predictor.depth(rooms.images), rooms.depths.astype(np.float32))
+    predicted, truth = predictor.depth(rooms.images), rooms.depths.astype(np.float32)
+    scores = score(predicted, truth)
+    if arguments.picture:
+        draw_picture(arguments.picture, rooms.images[:6], truth[:6], predicted[:6])
     print(f"{arguments.rooms} rooms at {arguments.size} × {arguments.size}: {scores}")
     print(f"{predictor.milliseconds(arguments.size):.2f} ms a picture in batches of {_BATCH}")
 
