@@ -100,7 +100,7 @@ def compare(size: int, pictures: int, rounds: int) -> None:
 def run_way(way: Way, model: str, size: int, pictures: int) -> None:
     """Prints the pictures a second of all processes together, each of which does so many."""
     context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(way.processes + 1)
+    barrier = context.Barrier(way.processes + 1, timeout=1800)
     workers = [
         context.Process(target=_work, args=(way, model, size, pictures, barrier))
         for _ in range(way.processes)

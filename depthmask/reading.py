@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from transforms.plasma import PLASMA
+from transforms.plasma import plasma_positions
 
 PICTURES = ("image", "mask", "depth")
 # TensorFlow itself knows local paths and gs://.
@@ -199,11 +199,8 @@ def _depth(info: DatasetInfo, stored: tf.Tensor) -> tf.Tensor:
     """What a stored map means, float32 [h, w, 1]."""
     depth = info.manifest["depth"]
     if depth["storage"] == "plasma8":
-        # The nearest colour of the map: right for PNG, and all but right after JPEG.
-        colours = tf.constant(PLASMA, tf.float32)
-        pixels = tf.cast(stored, tf.float32)
-        likeness = 2 * tf.tensordot(pixels, colours, [[2], [1]]) - tf.reduce_sum(colours**2, 1)
-        stored = tf.argmax(likeness, axis=2)[..., None]
+        red, green, _ = tf.unstack(tf.cast(stored, tf.int32), axis=2)
+        stored = tf.gather(tf.constant(plasma_positions()), red * 256 + green)[..., None]
     return tf.cast(stored, tf.float32) * depth["scale"]
 
 

@@ -41,6 +41,7 @@ from transforms.compose import compose_chunk
 from transforms.depth.errors import DepthModelError
 from transforms.depth.loading import builtin_path, load_depth_model
 from transforms.depth.models import DepthStage, checksum
+from transforms.depth.storage import is_flat
 from transforms.files import is_local, join, read_file, rename_file
 from transforms.prepared import PreparedInputs, PreparedSource
 from transforms.segments import ShardLayout
@@ -52,8 +53,6 @@ _WORKER_GONE = ("Channel closed prematurely", "Socket closed", "Worker subproces
 # A change of any of these may change bytes.
 _VERSIONED = ("depthmask", "apache-beam", "numpy", "pillow")
 _VERSIONED_DEPTH = {"onnx": ("onnxruntime",)}
-# Examples that the depth model is tried on, before the long work.
-_TRIED = 16
 # The share of pixels beyond the range of storage that is a mistake, and not the sky.
 _CLIPPED = 0.01
 
@@ -215,7 +214,8 @@ def _try_depth_model(stage: DepthStage, plan: Plan, source: PreparedSource) -> D
     model = load_depth_model(stage)
     shard = plan.shard_keys()[0]
     size = plan.shard_sizes[shard.split][shard.shard]
-    spec = plan.chunk(ChunkKey(shard, 0, min(stage.batch_size, _TRIED, size)))
+    tried = min(stage.batch_size, plan.recipe.chunk_examples, size)
+    spec = plan.chunk(ChunkKey(shard, 0, tried))
     chunk = compose_chunk(spec, PreparedInputs(source), plan.recipe.masks.binary_threshold)
     depths = model.predict(chunk.images)
     _check_depth(stage, spec, depths)
@@ -243,13 +243,17 @@ def _check_depth(stage: DepthStage, spec: ChunkSpec, depths: np.ndarray) -> None
         raise DepthModelError(
             f"{stage.model}: the model gives no depth above 0. Is depth.model.gives right?"
         )
-    if stage.interface.metric and stage.storage.exceeded_share(depths) > _CLIPPED:
-        raise DepthModelError(
-            f"{stage.model}: the model gives depth of up to {depths.max():,.4g} m, which does not "
-            f"go into 16 bits in steps of {stage.storage.scale:g} m. Set depth.scale larger, or "
-            "depth.model.unit rightly."
+    if stage.storage.clipped_share(depths) > _CLIPPED:
+        remedy = (
+            "Set depth.scale, or depth.model.unit rightly."
+            if stage.interface.metric
+            else "Set depth.storage to norm8, or depth.scale."
         )
-    if (depths == depths[:, :1, :1]).all():
+        raise DepthModelError(
+            f"{stage.model}: the model gives {depths.min():,.4g} to {depths.max():,.4g}, which "
+            f"does not go into 16 bits in steps of {stage.storage.scale:g}. {remedy}"
+        )
+    if is_flat(stage.storage.quantise(depths)).all():
         raise DepthModelError(f"{stage.model}: the model gives the same depth for every pixel.")
 
 
@@ -259,7 +263,7 @@ def _describe(
     names = _VERSIONED + (
         _VERSIONED_DEPTH.get(depth.kind, ("keras", "tensorflow")) if depth else ()
     )
-    versions = {name: importlib.metadata.version(name) for name in names}
+    versions = {name: _version(name) for name in names}
     return DatasetDescription(
         output=workspace.output,
         recipe=recipe,
@@ -271,6 +275,14 @@ def _describe(
         foregrounds=len(inputs.source.foregrounds),
         depth=depth,
     )
+
+
+def _version(name: str) -> str:
+    """The version of a package; onnxruntime's build for GPUs goes by another name."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return importlib.metadata.version(f"{name}-gpu")
 
 
 def print_summary(output: str) -> int:

@@ -13,7 +13,7 @@ from transforms.depth.models import DepthStage, ModelChoice
 
 # The farthest depth that the published weights of DenseDepth were trained for, in metres: of
 # rooms (nyu.h5) and of streets (kitti.h5).
-_NYU_METRES, _KITTI_METRES = 10.0, 80.0
+_FARTHEST = {"nyu": 10.0, "kitti": 80.0}
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,22 @@ def _interface(model: ModelChoice, depth: Depth) -> ModelInterface:
         )
     if model.kind == "builtin":
         return ModelInterface(multiple_of=32, unit=depth.model.unit)
-    is_kitti = posixpath.basename(model.path).startswith("kitti")
-    metres = depth.model.unit or (_KITTI_METRES if is_kitti else _NYU_METRES)
+    metres = depth.model.unit or _farthest(model.path)
     if depth.storage == "metric16" and metres > depth.scale * 65535:
         raise UserError(
             f"depth of up to {metres:g} m does not go into 16 bits in steps of {depth.scale:g} m: "
             "set depth.scale larger, such as 0.002."
         )
     return ModelInterface(multiple_of=32, unit=metres)
+
+
+def _farthest(path: str) -> float:
+    """Metres, by the name of a published file of weights: what is in it does not say."""
+    name = posixpath.basename(path).lower()
+    for part, metres in _FARTHEST.items():
+        if part in name:
+            return metres
+    raise UserError(
+        f"{path}: are these the weights for rooms or for streets? Set depth.model.unit to 10 (NYU) "
+        "or to 80 (KITTI), or give the file its published name."
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import sys
 from typing import Any
 
@@ -9,7 +10,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.dataset import DatasetDescription, DepthInfo, crc_text
 from pipeline.errors import RunError, UserError
-from pipeline.generate import at_work, run_job
+from pipeline.generate import at_work, run_job, try_depth_model
 from pipeline.job import depth_stage
 from pipeline.plan import Plan
 from pipeline.recipe import Recipe
@@ -51,6 +52,8 @@ def repair(output: str, depth_model: ModelChoice | None, options: PipelineOption
         depth = _depth_stage(manifest, recipe, depth_model)
         description = _description(workspace, manifest, recipe)
         layout = ShardLayout(output, workspace.work_folder, plan.shard_sizes)
+        if depth:
+            try_depth_model(depth, plan, source)  # refuses one that does not run here
         damaged = 0
         for key, entry in zip(plan.shard_keys(), manifest["shards"], strict=True):
             if _is_intact(layout.path(key), entry):
@@ -106,6 +109,12 @@ def _depth_stage(
         crc = crc_text(checksum(depth_model.path or builtin_path()))
     except DepthModelError as error:
         raise UserError(str(error)) from error
+    kind, name = depth_model.kind, posixpath.basename(depth_model.path.rstrip("/"))
+    if kind != made_with["kind"] or (name and name != made_with["name"]):
+        raise UserError(
+            f"this dataset's depth was made by {made_with['kind']}:{made_with['name']}, not by "
+            f"{kind}:{name}: a model's kind and name can decide its scale."
+        )
     if crc != made_with["crc32c"]:
         raise UserError(
             f"{depth_model} is not the model that made this dataset's depth (CRC-32C {crc} instead "

@@ -25,7 +25,7 @@ from pipeline.verify import verify
 from tests.conftest import ONE_WORKER, file_bytes, make_dataset
 from transforms.depth.densedepth import build_densedepth, load_weights
 from transforms.depth.errors import DepthModelError
-from transforms.depth.interface import PictureSize
+from transforms.depth.interface import ModelInterface, PictureSize
 from transforms.depth.loading import load_depth_model
 from transforms.depth.models import DepthModel, ModelChoice
 from transforms.depth.storage import DepthStorage
@@ -325,12 +325,12 @@ def test_input_is_as_declared(small: str):
 
 def test_output_is_as_declared(small: str):
     values = expected_depth(PICTURES)
-    for gives, unit, meant in (
-        ("depth", 2.0, values * 2),
-        ("disparity", 3.0, 3 / values),
-        ("relative_inverse_depth", 1.0, values),
+    for declared, meant in (
+        ("gives: depth, unit: 2", values * 2),
+        ("gives: disparity, unit: 3", 3 / values),
+        ("gives: relative_inverse_depth", values),
     ):
-        depth = load(small, f"depth.model={{gives: {gives}, unit: {unit}}}").predict(PICTURES)
+        depth = load(small, f"depth.model={{{declared}}}").predict(PICTURES)
         np.testing.assert_allclose(depth, meant, rtol=1e-5)
 
 
@@ -352,11 +352,59 @@ def test_grey_pictures_are_stacked(small: str):
     np.testing.assert_allclose(depth, expected_depth(np.repeat(grey, 3, 3)), rtol=1e-5)
 
 
-def test_lower_precision_is_near(small: str):
-    for precision in ("bfloat16", "float16"):
-        depth = load(small, f"depth.precision={precision}").predict(PICTURES)
-        np.testing.assert_allclose(depth, expected_depth(PICTURES), rtol=0.02)
-        assert depth.dtype == np.float32
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_lower_precision_is_near_and_its_depth_is_not_on_the_coarse_grid(tmp_path: Path, precision):
+    keras.utils.set_random_seed(3)
+    picture = keras.Input((None, None, 3))
+    hidden = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(picture)
+    depth = keras.layers.Conv2D(1, 3, padding="same")(hidden)
+    keras.Model(picture, keras.layers.ReLU()(depth + 2)).save(tmp_path / "two.keras")
+    model = f"keras:{tmp_path / 'two.keras'}"
+    exact = load(model).predict(PICTURES)
+    lower = load(model, f"depth.precision={precision}").predict(PICTURES)
+    assert lower.dtype == np.float32 and 0 < np.abs(lower - exact).max() < 0.02
+    on_grid = lower == np.asarray(tf.cast(tf.cast(lower, precision), tf.float32))
+    assert on_grid.mean() < 0.1
+
+
+def test_what_is_infinite_is_no_depth():
+    from transforms.depth.densedepth import depth_fraction
+
+    infinite = np.array([np.inf, -np.inf, np.nan, 0, 500], np.float32)
+    assert np.isnan(np.asarray(depth_fraction(infinite))).tolist() == [True] * 3 + [False] * 2
+    depth = ModelInterface(gives="disparity", unit=2.0).interpret(infinite[[0, 2, 3, 4]])
+    assert np.isnan(depth[:2]).all() and depth[2:].tolist() == pytest.approx([1000, 0.004])
+
+
+def test_the_unit_of_unnamed_weights_must_be_said(published: tuple[Any, Path], tmp_path: Path):
+    weights = tmp_path / "weights.h5"
+    weights.symlink_to(published[1])
+    with pytest.raises(UserError, match=r"weights\.h5: are these the weights for rooms or"):
+        load(f"densedepth:{weights}")
+    with pytest.raises(UserError, match="relative_depth knows none"):
+        load_recipe("default", ["depth.model={gives: relative_depth, unit: 2}"])
+    with pytest.raises(UserError, match=r"depth\.model\.std"):
+        load_recipe("default", ["depth.model.std=[1, .nan, 1]"])
+
+
+def half_onnx(path: Path) -> str:
+    network = small_network()
+
+    def run(picture):
+        return network(tf.cast(picture, tf.float32), training=False)
+
+    spec = [tf.TensorSpec((None, 32, 48, 3), tf.float16, name="picture")]
+    tf2onnx.convert.from_function(
+        tf.function(run, input_signature=spec), input_signature=spec, output_path=str(path)
+    )
+    return f"onnx:{path}"
+
+
+def test_a_keras_model_may_name_its_output(tmp_path: Path):
+    network = small_network()
+    keras.Model(network.input, {"depth": network.output}).save(tmp_path / "named.keras")
+    depth = load(f"keras:{tmp_path / 'named.keras'}").predict(PICTURES)
+    np.testing.assert_allclose(depth, expected_depth(PICTURES), rtol=1e-5)
 
 
 def test_models_that_cannot_be_used(tmp_path: Path):
@@ -385,6 +433,8 @@ def test_models_that_cannot_be_used(tmp_path: Path):
         (f"onnx:{tmp_path / 'text.onnx'}", (), r"text\.onnx: not an ONNX model"),
         (f"onnx:{tmp_path / 'none.onnx'}", (), r"none\.onnx: no such depth model"),
         (f"keras:{tmp_path / 'empty'}", (), "empty: not a SavedModel"),
+        (half_onnx(tmp_path / "half.onnx"), (), r"takes tensor\(float16\). Export it with an input of"),
+        (keras_file(keras.Sequential([keras.layers.Conv2D(1, 1)])), (), "Save a built model"),
         (
             f"onnx:{tmp_path / 'first.onnx'}",
             ["depth.precision=float16"],
@@ -428,7 +478,7 @@ def test_storage_of_a_ramp():
         (["depth.storage=norm8"], 0.003),
         (["depth.storage=plasma8"], 0.003),
         (["depth.storage=norm8", "depth.codec={format: jpeg, quality: 95}"], 0.05),
-        (["depth.storage=plasma8", "depth.codec={format: jpeg, quality: 100}"], 0.12),
+        (["depth.storage=plasma8", "depth.codec={format: jpeg, quality: 100}"], 0.08),
         (["depth.model={gives: relative_inverse_depth}"], 0.0006),
     ],
 )
@@ -508,6 +558,11 @@ def test_examples_without_finite_depth_are_left_out_and_named(
     assert [str(check) for check in verify(str(made)) if check.problems] == []
     before = file_bytes(made)
     next(made.glob("depthmask-train*")).unlink()
+    (tmp_path / "renamed.keras").write_bytes((tmp_path / "bad.keras").read_bytes())
+    renamed = ["--depth-model", f"keras:{tmp_path / 'renamed.keras'}"]
+    assert main(["verify", "--repair", str(made), *renamed]) == 2
+    assert "was made by keras:bad.keras, not by keras:renamed.keras" in capsys.readouterr().err
+    assert (made / "manifest.json").exists()
     repair = ["verify", "--repair", str(made), "--depth-model", f"keras:{tmp_path / 'bad.keras'}"]
     assert main(repair) == 0
     assert file_bytes(made) == before
@@ -518,6 +573,11 @@ def test_examples_without_finite_depth_are_left_out_and_named(
     [
         (failing_network(-1.0), (), "gives NaN or infinite depth for"),
         (small_network(), ("depth.model.unit=100",), "does not go into 16 bits"),
+        (
+            small_network(),
+            ("depth.model.gives=relative_inverse_depth", "depth.scale=0.00001"),
+            "Set depth.storage to norm8",
+        ),
     ],
 )
 def test_worthless_depth_is_refused_before_the_work(

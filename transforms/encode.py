@@ -14,7 +14,7 @@ from apache_beam.metrics import Metrics
 
 from transforms.chunks import ChunkSpec, ComposedChunk, EncodedChunk, LeftOut, Placement
 from transforms.codecs import ImageCodec, MaskCodec, encode_image, encode_mask
-from transforms.depth.storage import DepthStorage
+from transforms.depth.storage import DepthStorage, is_flat
 from transforms.records import frame_record, serialize_example
 from transforms.statistics import measure
 
@@ -75,29 +75,26 @@ class RecordEncoder:
     depth: DepthStorage | None
 
     def encode(self, chunk: ComposedChunk) -> EncodedChunk:
-        """Examples whose depth is not finite are left out, and said to be."""
-        placements, images, masks, depths = (
-            chunk.spec.placements,
-            chunk.images,
-            chunk.masks,
-            chunk.depths,
-        )
+        """Examples whose depth says nothing are left out, and said to be."""
+        placements, images, masks = chunk.spec.placements, chunk.images, chunk.masks
         left_out: tuple[LeftOut, ...] = ()
-        if depths is not None and not (finite := np.isfinite(depths).all(axis=(1, 2))).all():
-            left_out = tuple(
-                LeftOut(placement.id, "the depth model gave NaN or infinite values")
-                for placement, good in zip(placements, finite, strict=True)
-                if not good
-            )
-            placements = tuple(itertools.compress(placements, finite))
-            images, masks, depths = images[finite], masks[finite], depths[finite]
+        if self.depth is not None and chunk.depths is not None:
+            finite = np.isfinite(chunk.depths).all(axis=(1, 2))
+            stored = self.depth.quantise(np.where(finite[:, None, None], chunk.depths, 0))
+            good = finite & ~is_flat(stored)
+            if not good.all():
+                reasons = np.where(finite, "the same depth in every pixel", "NaN or infinite depth")
+                left_out = tuple(
+                    LeftOut(placements[i].id, str(reasons[i])) for i in np.flatnonzero(~good)
+                )
+                placements = tuple(itertools.compress(placements, good))
+                images, masks, stored = images[good], masks[good], stored[good]
         pictures = {
             "image": [encode_image(image, self.image) for image in images],
             "mask": [encode_mask(mask, self.mask, self.binary_masks) for mask in masks],
         }
         moments = {"composites": measure(images), "masks": measure(masks)}
-        if self.depth is not None and depths is not None:
-            stored = self.depth.quantise(depths)
+        if self.depth is not None and chunk.depths is not None:
             pictures["depth"] = [self.depth.encode(depth) for depth in stored]
             moments["depth"] = measure(stored)
         records = []

@@ -4,6 +4,8 @@ By Nathaniel J. Smith and Stéfan van der Walt (2015), released under CC0; the v
 ``plasma``, × 255, rounded down.
 """
 
+import functools
+
 import numpy as np
 
 # uint8 [256, 3], RGB, from the least value to the greatest.
@@ -30,3 +32,15 @@ PLASMA = np.frombuffer(
     ),
     np.uint8,
 ).reshape(256, 3)
+
+
+@functools.cache
+def plasma_positions() -> np.ndarray:
+    """The position, uint8 [65536], on the map of a colour by its red × 256 + green.
+
+    No two colours of the map agree in both; JPEG damages blue most. That of the nearest colour.
+    """
+    red, green = (PLASMA[:, channel].astype(np.int32) for channel in (0, 1))
+    levels = np.arange(256, dtype=np.int32)
+    distances = [(level - red) ** 2 + (levels[:, None] - green) ** 2 for level in levels]
+    return np.concatenate([rows.argmin(axis=1) for rows in distances]).astype(np.uint8)

@@ -19,7 +19,7 @@ from transforms.depth.interface import PictureSize
 
 # The network's sides halve five times.
 MULTIPLE = 32
-# It predicts _REACH / depth, depth in hundredths or less of its farthest: clipped to 1 … 100 %.
+# It gives 1000 / depth, depth in thousandths of the farthest, which is kept within 10 … 1000.
 _NEAREST, _REACH = 10.0, 1000.0
 _UP_PROJECTIONS = ("pool3_pool", "pool2_pool", "pool1", "conv1_relu")
 
@@ -48,8 +48,12 @@ def build_densedepth(size: PictureSize) -> keras.Model:
 
 
 def depth_fraction(output: Any) -> Any:
-    """The network's output as depth, in 0.01 … 1 of the farthest, as published."""
-    return ops.clip(_REACH / output, _NEAREST, _REACH) / _REACH
+    """The network's output as depth, in 0.01 … 1 of the farthest, as published.
+
+    What is not finite becomes NaN: clipped, an overflow would be the nearest depth.
+    """
+    depth = ops.clip(_REACH / output, _NEAREST, _REACH) / _REACH
+    return ops.where(ops.isfinite(output), depth, float("nan"))
 
 
 def load_weights(model: keras.Model, path: str, name: str) -> None:

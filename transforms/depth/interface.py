@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 # Metric depth that follows from a disparity of nothing, in metres: beyond any room or street.
 _FARTHEST = 1000.0
 
-Triple = tuple[float, float, float]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class PictureSize(BaseModel):
@@ -44,19 +45,18 @@ class ModelInterface(BaseModel):
     layout: Literal["nhwc", "nchw"] = "nhwc"
     channels: Literal["rgb", "bgr"] = "rgb"
     white: float = Field(1.0, gt=0, allow_inf_nan=False, description="what 255 becomes")
-    mean: Triple = Field((0.0, 0.0, 0.0), strict=False)
-    std: Triple = Field((1.0, 1.0, 1.0), strict=False)
+    mean: tuple[_Finite, _Finite, _Finite] = Field((0.0, 0.0, 0.0), strict=False)
+    std: tuple[_Positive, _Positive, _Positive] = Field((1.0, 1.0, 1.0), strict=False)
     gives: Literal["depth", "disparity", "relative_depth", "relative_inverse_depth"] = "depth"
     unit: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="metres a unit; null: as the model is known"
     )
 
-    @field_validator("std")
-    @classmethod
-    def _positive(cls, value: Triple) -> Triple:
-        if not min(value) > 0:
-            raise ValueError(f"std must be above 0 in every channel, not {list(value)}")
-        return value
+    @model_validator(mode="after")
+    def _unit_of_metres(self) -> ModelInterface:
+        if self.unit is not None and not self.metric:
+            raise ValueError(f"unit is in metres, of which {self.gives} knows none: leave it out")
+        return self
 
     @property
     def metric(self) -> bool:
@@ -92,7 +92,9 @@ class ModelInterface(BaseModel):
         if self.gives == "depth":
             return values if unit == 1 else values * np.float32(unit)
         if self.gives == "disparity":
-            return np.asarray(np.float32(unit) / np.maximum(values, np.float32(unit / _FARTHEST)))
+            depth = np.float32(unit) / np.maximum(values, np.float32(unit / _FARTHEST))
+            # An infinite disparity is no depth of 0, but a failure.
+            return np.where(np.isfinite(values), depth, np.float32(np.nan))
         return values
 
 

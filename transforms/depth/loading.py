@@ -14,7 +14,7 @@ import numpy as np
 from transforms.depth.errors import DepthModelError, first_line
 from transforms.depth.interface import PictureSize
 from transforms.depth.models import DepthModel, DepthStage, Network, files_of, read_model_file
-from transforms.files import is_local
+from transforms.files import is_folder, is_local
 from transforms.quiet import quiet_stderr
 
 
@@ -29,9 +29,7 @@ def builtin_path() -> str:
 
 
 def _load_builtin(stage: DepthStage) -> Network:
-    keras = _import_keras()
-    model = keras.saving.load_model(builtin_path(), compile=False, safe_mode=True)
-    return _keras_network(stage, model, stage.input_size(None))
+    return _load_keras_file(stage, builtin_path())
 
 
 def _load_densedepth(stage: DepthStage) -> Network:
@@ -46,22 +44,29 @@ def _load_densedepth(stage: DepthStage) -> Network:
 
 
 def _load_keras(stage: DepthStage) -> Network:
-    keras = _import_keras()
+    _import_keras()
     with _local_copy(stage.model.path) as path:
         if os.path.isdir(path):
             return _saved_model(stage, path)
-        try:
-            model = keras.saving.load_model(path, compile=False, safe_mode=True)
-        except Exception as error:
-            raise DepthModelError(
-                f"{stage.model}: not a Keras model that can be loaded: {first_line(error)}. Save "
-                "the model with model.save('NAME.keras')."
-            ) from error
-    shapes = [tuple(tensor.shape) for tensor in model.inputs or ()]
-    _check_one(stage, "input", [tensor.name for tensor in model.inputs or ()])
-    _check_one(stage, "output", [tensor.name for tensor in model.outputs or ()])
-    size = stage.input_size(_fixed_size(stage, shapes[0]))
-    return _keras_network(stage, model, size, batch=shapes[0][0])
+        return _load_keras_file(stage, path)
+
+
+def _load_keras_file(stage: DepthStage, path: str) -> Network:
+    keras = _import_keras()
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        inputs, outputs = list(model.inputs), list(model.outputs)
+    except Exception as error:
+        raise DepthModelError(
+            f"{stage.model}: not a Keras model that can be loaded: {first_line(error)}. Save a "
+            "built model with model.save('NAME.keras') or, if it has layers of its own, as a "
+            "SavedModel with model.export('NAME')."
+        ) from error
+    _check_one(stage, "input", [tensor.name for tensor in inputs])
+    _check_one(stage, "output", [tensor.name for tensor in outputs])
+    shape = tuple(inputs[0].shape)
+    size = stage.input_size(_fixed_size(stage, shape))
+    return _keras_network(stage, model, size, batch=shape[0])
 
 
 def _keras_network(
@@ -75,13 +80,38 @@ def _keras_network(
     import keras
 
     if stage.precision != "float32":
-        # The layer that gives the depth stays in float32: 8 bits of mantissa are too few for it.
-        last = {tensor._keras_history.operation for tensor in model.outputs}
+        # The layers that give the depth stay in float32: 8 bits of mantissa are too few for it.
+        exact = _output_layers(model)
         policy = keras.DTypePolicy(f"mixed_{stage.precision}")
         for layer in model._flatten_layers(include_self=False):
-            if layer not in last:
+            if layer not in exact:
                 layer.dtype_policy = policy
-    return _traced_network(stage, lambda values: finish(model(values, training=False)), size, batch)
+
+    def run(values: Any) -> Any:
+        (output,) = keras.tree.flatten(model(values, training=False))
+        return finish(output)
+
+    return _traced_network(stage, run, size, batch)
+
+
+def _output_layers(model: Any) -> set[Any]:
+    """The layers that give a model's output: from the last ones with weights on."""
+    import keras
+
+    found: set[Any] = set()
+    pending = list(model.outputs)
+    while pending:
+        operation = pending.pop()._keras_history.operation
+        if operation in found:
+            continue
+        found.add(operation)
+        if isinstance(operation, keras.Model):
+            pending += operation.outputs
+        elif not getattr(operation, "weights", ()) and not isinstance(
+            operation, keras.layers.InputLayer
+        ):
+            pending += keras.tree.flatten(operation.input)
+    return found
 
 
 def _saved_model(stage: DepthStage, path: str) -> Network:
@@ -100,13 +130,15 @@ def _saved_model(stage: DepthStage, path: str) -> Network:
     _check_one(stage, "input", list(inputs))
     _check_one(stage, "output", list(signature.structured_outputs))
     ((name, spec),) = inputs.items()
-    fixed = _fixed_size(stage, tuple(spec.shape))
+    _check_float32(stage, spec.dtype.name)
+    shape = () if spec.shape.rank is None else tuple(spec.shape)
+    fixed = _fixed_size(stage, shape)
 
     def run(values: Any) -> Any:
         (output,) = signature(**{name: values}).values()
         return output
 
-    return _traced_network(stage, run, stage.input_size(fixed), spec.shape[0])
+    return _traced_network(stage, run, stage.input_size(fixed), shape[0])
 
 
 def _traced_network(
@@ -114,7 +146,7 @@ def _traced_network(
 ) -> Network:
     """A function of TensorFlow as one graph.
 
-    Weights made constants would be 4% faster on a CPU, and double a worker's memory (benchmarks/).
+    Weights made constants were 4% faster on a CPU, and doubled a worker's memory.
     """
     import tensorflow as tf
 
@@ -161,7 +193,11 @@ def _load_onnx(stage: DepthStage) -> Network:
     _check_one(stage, "input", [entry.name for entry in session.get_inputs()])
     _check_one(stage, "output", [entry.name for entry in session.get_outputs()])
     (entry,) = session.get_inputs()
-    shape = tuple(side if isinstance(side, int) else None for side in entry.shape)
+    _check_float32(stage, "float32" if entry.type == "tensor(float)" else entry.type)
+    # What is free has a name, or a number that is no size.
+    shape = tuple(
+        side if isinstance(side, int) and side > 0 else None for side in entry.shape or ()
+    )
     size = stage.input_size(_fixed_size(stage, shape))
 
     def call(values: np.ndarray) -> np.ndarray:
@@ -180,19 +216,25 @@ _LOADERS: dict[str, Callable[[DepthStage], Network]] = {
 
 
 def _import_keras() -> Any:
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     with quiet_stderr():
         import keras
         import tensorflow as tf
 
         gpus = tf.config.list_physical_devices("GPU")
+    if keras.backend.backend() != "tensorflow":
+        raise DepthModelError("Keras runs on another backend here: set KERAS_BACKEND=tensorflow.")
 
     # Threads within an operation change the order of its sums. One, always, and as many worker
     # processes as cores: the same bytes with any number of workers, and no slower (benchmarks/).
     with contextlib.suppress(RuntimeError):  # this process has run TensorFlow already
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
+    with contextlib.suppress(RuntimeError):
         for gpu in gpus:  # take what is needed, not all: a machine may run several workers
             tf.config.experimental.set_memory_growth(gpu, True)
+    # float32 is what it says on GPUs too, where by default it has the mantissa of float16.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     return keras
 
 
@@ -201,6 +243,13 @@ def _only_float32(stage: DepthStage) -> None:
         raise DepthModelError(
             f"{stage.model}: runs as it was exported; only .keras files and DenseDepth can run in "
             f"{stage.precision}. Set depth.precision to float32."
+        )
+
+
+def _check_float32(stage: DepthStage, dtype: str) -> None:
+    if dtype != "float32":
+        raise DepthModelError(
+            f"{stage.model}: the model takes {dtype}. Export it with an input of float32."
         )
 
 
@@ -245,9 +294,9 @@ def _local_copy(path: str) -> Iterator[str]:
         return
     with tempfile.TemporaryDirectory() as folder:
         name = path.rstrip("/").rsplit("/", 1)[-1]
-        inside = list(files) != [name] and name not in files
+        parent = os.path.join(folder, name) if is_folder(path) else folder
         for part, file in files.items():
-            local = os.path.join(folder, name, part) if inside else os.path.join(folder, part)
+            local = os.path.join(parent, part)
             os.makedirs(os.path.dirname(local), exist_ok=True)
             with open(local, "wb") as copy:
                 copy.write(read_model_file(file))

@@ -12,7 +12,7 @@ import numpy as np
 from transforms.depth.errors import DepthModelError, first_line
 from transforms.depth.interface import ModelInterface, PictureSize
 from transforms.depth.storage import DepthStorage
-from transforms.files import is_folder, list_files, read_file
+from transforms.files import exists, is_folder, list_files, read_file
 
 ModelKind = Literal["builtin", "densedepth", "keras", "onnx"]
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -50,16 +50,15 @@ def files_of(path: str) -> dict[str, str]:
     try:
         if is_folder(path):
             root = len(path.rstrip("/")) + 1
-            files = {entry.path[root:]: entry.path for entry in list_files(path)}
-        else:
-            folder, _, name = path.rpartition("/")
-            beside = {f"{name}.data", f"{name}_data"} if name.endswith(".onnx") else set()
-            listed = list_files(folder or ".") if beside else []
-            files = {name: path}
-            files |= {entry.name: entry.path for entry in listed if entry.name in beside}
+            paths = {entry.path[root:]: entry.path for entry in list_files(path)}
+            # Consoles mark folders of an object store by an empty file.
+            return {name: file for name, file in paths.items() if name and not name.endswith("/")}
+        name = path.rpartition("/")[2]
+        beside = (".data", "_data") if name.endswith(".onnx") else ()
+        found = {f"{name}{end}": f"{path}{end}" for end in beside if exists(f"{path}{end}")}
+        return {name: path} | found
     except OSError as error:
         raise DepthModelError(f"{path}: cannot be read: {error}") from error
-    return files
 
 
 def checksum(path: str) -> int:

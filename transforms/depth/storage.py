@@ -87,8 +87,14 @@ class DepthStorage(BaseModel):
             return encode_grey(depth)
         return encode_image(np.atleast_3d(depth), self.codec)
 
-    def exceeded_share(self, depths: np.ndarray) -> float:
-        """Of `depths` in metres, the share that metric16 must clip at its far end."""
+    def clipped_share(self, depths: np.ndarray) -> float:
+        """The share of `depths` that metric16 must clip, at either end."""
         if self.storage != "metric16":
             return 0.0
-        return float(np.mean(depths > self.scale * _MAX_16_BITS))
+        steps = depths / self.scale
+        return float(np.mean((steps > _MAX_16_BITS) | (steps < 0.5)))
+
+
+def is_flat(stored: np.ndarray) -> np.ndarray:
+    """Which stored maps, [n, h, w] or [n, h, w, 3], are the same in every pixel: bool [n]."""
+    return np.asarray((stored == stored[:, :1, :1]).all(axis=tuple(range(1, stored.ndim))))
