@@ -14,11 +14,13 @@ import pytest
 
 import depthmask
 from pipeline.errors import RunError, UserError
+from pipeline.export.export import export
 from pipeline.inputs import InputFolders
 from pipeline.lock import OutputLock
+from pipeline.runner import pipeline_options
 from pipeline.verify import verify
 from tests.cloud_storage import EMULATOR, FaultyProxy, cloud_storage
-from tests.conftest import file_bytes, make_dataset
+from tests.conftest import ONE_WORKER, file_bytes, make_dataset
 from transforms import files, gcs
 from transforms.depth.models import DepthModel
 from transforms.files import FilePart, join_files, list_files, read_file, write_file
@@ -91,6 +93,24 @@ def test_a_dataset_is_made_read_and_verified_where_it_is(
     read, local = (depthmask.load(str(path), "train") for path in (made, tmp_path / "made"))
     for one, other in zip(read, local, strict=True):
         assert all(np.array_equal(one[name], other[name]) for name in other)
+
+
+@pytest.mark.parametrize("layout", ["webdataset", "folder"])
+def test_an_export_is_the_same_there(
+    storage: FaultyProxy, dataset: Path, tmp_path: Path, layout: str
+):
+    export(str(dataset), str(tmp_path / "local"), layout, pipeline_options(ONE_WORKER))
+    there = upload(str(dataset), f"gs://bucket/for {layout}")
+    storage.random, storage.rate = random.Random(3), 0.01
+    output = f"gs://bucket/exported {layout}"
+    for _ in range(5):
+        try:
+            export(there, output, layout, pipeline_options(ONE_WORKER))
+            break
+        except RunError as error:
+            assert "\n" not in str(error)
+    storage.rate = 0.0
+    assert remote_bytes(output) == file_bytes(tmp_path / "local")
 
 
 def test_throttling_errors_and_broken_uploads_cost_no_byte(
