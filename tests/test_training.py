@@ -1,11 +1,13 @@
 """Tests of the network that ships with the project, and of how it is trained."""
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from training.batches import Shape, Source, make_batch, paste
@@ -81,19 +83,31 @@ def test_pasted_figure_is_before_all_that_it_covers() -> None:
         assert np.mean(shown == changed) > 0.9
 
 
-def test_training_goes_on_from_its_checkpoint_and_exports_what_loads(tmp_path: Path) -> None:
-    course = Course(FIGURES, (Stage(1, 2, (32,), (FEW,)), Stage(2, 2, (32,), (FEW,))))
-    work, path = tmp_path / "work", tmp_path / "models" / "small.keras"
-    first = dataclasses.replace(course, stages=course.stages[:1])
-    before = train(first, 0, work)
-    assert int(before.optimizer.iterations.numpy()) == 1
-    model = train(course, 0, work)
-    assert int(model.optimizer.iterations.numpy()) == 3
-    export(model, path)
+@pytest.fixture
+def eager() -> Iterator[None]:
+    """Steps run operation by operation: for a handful of them, building graphs takes longer."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.usefixtures("eager")
+def test_training_goes_on_where_it_stopped_and_gives_what_loads(tmp_path: Path) -> None:
+    one_step = Stage(1, 2, (32,), (FEW,))
+    course = Course(FIGURES, (one_step, one_step))
+    train(Course(FIGURES, (one_step,)), 0, tmp_path)
+    assert steps_taken(tmp_path / "checkpoint-0.keras") == 1
+    model = train(course, 0, tmp_path)
+    assert steps_taken(tmp_path / "checkpoint-0.keras") == 2
+    export(model, tmp_path / "small.keras")
     images = np.random.default_rng(0).random((2, 64, 96, 3), np.float32)
-    expected = model.predict(images, verbose=0)
-    loaded = keras.saving.load_model(path, compile=False, safe_mode=True)
-    np.testing.assert_allclose(loaded.predict(images, verbose=0), expected, rtol=1e-3)
+    loaded = keras.saving.load_model(tmp_path / "small.keras", compile=False, safe_mode=True)
+    expected = model(images, training=False)
+    np.testing.assert_allclose(loaded(images, training=False), expected, rtol=1e-3)
+
+
+def steps_taken(checkpoint: Path) -> int:
+    return int(keras.saving.load_model(checkpoint).optimizer.iterations.numpy())
 
 
 def test_folding_keeps_the_function() -> None:
@@ -104,8 +118,8 @@ def test_folding_keeps_the_function() -> None:
             shape = layer.get_weights()[0].shape
             layer.set_weights([rng.uniform(0.5, 1.5, shape) for _ in range(4)])
     images = rng.random((2, 64, 64, 3), np.float32)
-    expected = model.predict(images, verbose=0)
-    np.testing.assert_allclose(fold(model).predict(images, verbose=0), expected, rtol=1e-3)
+    expected = model(images, training=False)
+    np.testing.assert_allclose(fold(model)(images, training=False), expected, rtol=1e-3)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +138,7 @@ def test_shipped_model_knows_unseen_rooms(shipped: Predictor) -> None:
     # Far better than the best constant map, and as good as the model card says, with a margin.
     constant = score(np.full_like(truth, np.median(truth)), truth)
     assert scores.absolute_relative < min(0.22, constant.absolute_relative / 1.5)
-    assert scores.within_1 > max(0.6, constant.within_1)
+    assert scores.within_1 > max(0.65, constant.within_1 + 0.2)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 224), (160, 96)])
@@ -132,7 +146,7 @@ def test_shipped_model_takes_multiples_of_32(size: tuple[int, int]) -> None:
     model = keras.saving.load_model(SHIPPED, compile=False, safe_mode=True)
     rng = np.random.default_rng(0)
     extremes = np.stack([np.zeros((*size, 3)), np.ones((*size, 3)), rng.random((*size, 3))])
-    depth = model.predict(extremes.astype(np.float32), verbose=0)
+    depth = np.asarray(model(extremes.astype(np.float32), training=False))
     assert depth.shape == (3, size[0] // 2, size[1] // 2, 1) and depth.dtype == np.float32
     assert np.isfinite(depth).all() and depth.min() >= 0.99 * NEAREST
     assert depth.max() <= 1.01 * FARTHEST
