@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import posixpath
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from pipeline.recipe import Depth, Recipe
 from transforms.depth.interface import ModelInterface, PictureSize
 from transforms.depth.models import DepthStage, ModelChoice
 
+# What the model that comes with depthmask was made for: docs/builtin-model.md.
+_BUILTIN_SIDE, _BUILTIN_MULTIPLE = 224, 32
 # The farthest depth that the published weights of DenseDepth were trained for, in metres: of
 # rooms (nyu.h5) and of streets (kitti.h5).
 _FARTHEST = {"nyu": 10.0, "kitti": 80.0}
@@ -33,16 +36,27 @@ class Job:
 
 def depth_stage(model: ModelChoice, recipe: Recipe) -> DepthStage:
     """How `model` is run for `recipe`. Raises UserError where the two do not go together."""
-    depth, canvas = recipe.depth, recipe.canvas
+    depth = recipe.depth
+    canvas = PictureSize(width=recipe.canvas.width, height=recipe.canvas.height)
     return DepthStage(
         model=model,
         interface=_interface(model, depth),
         storage=depth,
-        canvas=PictureSize(width=canvas.width, height=canvas.height),
-        input=depth.input,
+        canvas=canvas,
+        input=depth.input or (_builtin_input(canvas) if model.kind == "builtin" else None),
         batch_size=depth.batch_size,
         precision=depth.precision,
     )
+
+
+def _builtin_input(canvas: PictureSize) -> PictureSize:
+    """The canvas, in its shape, at the number of pixels that the builtin model knows best."""
+    factor = _BUILTIN_SIDE / math.sqrt(canvas.width * canvas.height)
+    width, height = (
+        max(_BUILTIN_MULTIPLE, round(side * factor / _BUILTIN_MULTIPLE) * _BUILTIN_MULTIPLE)
+        for side in (canvas.width, canvas.height)
+    )
+    return PictureSize(width=width, height=height)
 
 
 def _interface(model: ModelChoice, depth: Depth) -> ModelInterface:
@@ -55,7 +69,7 @@ def _interface(model: ModelChoice, depth: Depth) -> ModelInterface:
             "known. Leave out all of depth.model but unit."
         )
     if model.kind == "builtin":
-        return ModelInterface(multiple_of=32, unit=depth.model.unit)
+        return ModelInterface(multiple_of=_BUILTIN_MULTIPLE, unit=depth.model.unit)
     metres = depth.model.unit or _farthest(model.path)
     if depth.storage == "metric16" and metres > depth.scale * 65535:
         raise UserError(

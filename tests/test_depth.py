@@ -452,6 +452,19 @@ def test_models_that_cannot_be_used(tmp_path: Path):
         load_recipe("default", ["depth.codec={format: jpeg}"])
 
 
+def test_the_builtin_model_sees_pictures_of_the_size_that_it_knows():
+    for canvas, seen in (
+        ((160, 160), (224, 224)),
+        ((640, 480), (256, 192)),
+        ((64, 1600), (32, 1120)),
+    ):
+        recipe = load_recipe("default", [f"canvas={{width: {canvas[0]}, height: {canvas[1]}}}"])
+        size = depth_stage(ModelChoice("builtin"), recipe).input
+        assert size == PictureSize(width=seen[0], height=seen[1])
+    depth = load("builtin").predict(PICTURES)
+    assert depth.shape == (3, 96, 144) and np.isfinite(depth).all() and depth.min() > 0
+
+
 # Storage
 
 
