@@ -67,7 +67,9 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service
 def model(tmp_path: Path) -> bytes:
     picture = keras.Input((None, None, 3))
     path = tmp_path / "model.keras"
-    keras.Model(picture, keras.layers.Conv2D(1, 2, strides=2)(picture)).save(path)
+    keras.Model(picture, keras.layers.Conv2D(1, 2, strides=2, activation="softplus")(picture)).save(
+        path
+    )
     return path.read_bytes()
 
 
