@@ -280,8 +280,8 @@ def test_a_chunk_that_is_made_twice_is_there_once(
 def test_a_shard_that_is_found_finished_and_in_parts_comes_out_once():
     """A runner that takes stock again after a loss may report both."""
     key = ShardKey("train", 0)
-    shard = Shard(key, "shard", "index.csv", 7, 70, 1, {})
-    segment = Segment(ChunkKey(key, 0, 7), "gone.tfrecord", 70, 1, {})
+    shard = Shard(key, "shard", "index.csv", 7, 70, 1, {}, {})
+    segment = Segment(ChunkKey(key, 0, 7), "gone.tfrecord", 70, 1, {}, {})
     layout = ShardLayout("out", "out/_unfinished", {"train": (7,)})
     with beam.Pipeline(options=pipeline_options(ONE_WORKER)) as pipeline:
         parts = pipeline | beam.Create([segment, shard, segment, shard])
