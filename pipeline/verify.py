@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import csv
 import functools
-import io
 import itertools
 import json
 import multiprocessing
 import os
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import yaml
@@ -24,10 +24,13 @@ from pipeline.errors import UserError
 from pipeline.recipe import Recipe
 from transforms.codecs import encode_image, encode_mask
 from transforms.compose import binarise, paste_mask, resize
+from transforms.depth.errors import first_line
 from transforms.files import file_checksum, join, open_file, read_file
 from transforms.prepared import PreparedInputs, PreparedSource
 from transforms.quiet import quiet_stderr
 from transforms.statistics import Moments, measure, merge
+
+_T = TypeVar("_T")
 
 # JPEG codes blocks of at most 16×16 pixels one by one; its decoders smooth chroma over the border.
 _JPEG_BLOCK = 16
@@ -52,6 +55,13 @@ class Check:
         if len(self.problems) > _SHOWN:
             shown.append(f"        … and {len(self.problems) - _SHOWN:,} more")
         return "\n".join([f"FAIL  {self.name}: {len(self.problems):,} wrong", *shown])
+
+
+@dataclass
+class IndexCheck(Check):
+    """Also where in index.csv each shard's rows begin, None for a shard that has none."""
+
+    starts: list[int | None] = field(default_factory=list)
 
 
 @dataclass
@@ -81,25 +91,37 @@ class Dataset:
 
 
 def open_dataset(path: str) -> Dataset:
-    """Raises UserError where there is no finished dataset."""
-    texts = {}
-    for name in ("manifest.json", "statistics.json", "recipe.yaml"):
-        try:
-            texts[name] = read_file(join(path, name))
-        except OSError as error:
-            raise UserError(
-                f"{path} is not a finished dataset: it has no {name}. Give a folder that "
-                "generate has finished."
-            ) from error
+    """Raises UserError where there is no finished dataset, or one that does not describe itself."""
+    repair = "verify --repair writes it anew."
+    return Dataset(
+        path,
+        manifest=_described(
+            join(path, "manifest.json"),
+            json.loads,
+            "Put it back from a copy, or run generate again with --restart.",
+        ),
+        statistics=_described(join(path, "statistics.json"), json.loads, repair),
+        recipe=_described(join(path, "recipe.yaml"), _parse_recipe, repair),
+    )
+
+
+def _parse_recipe(text: bytes) -> Recipe:
+    return Recipe.model_validate(yaml.safe_load(text))
+
+
+def _described(path: str, parse: Callable[[bytes], _T], remedy: str) -> _T:
+    """What a file says of the dataset. Raises UserError where it is missing or damaged."""
     try:
-        return Dataset(
-            path,
-            json.loads(texts["manifest.json"]),
-            json.loads(texts["statistics.json"]),
-            Recipe.model_validate(yaml.safe_load(texts["recipe.yaml"])),
-        )
+        text = read_file(path)
+    except OSError as error:
+        raise UserError(
+            f"{path}: there is no such file, so this is not a finished dataset. Give a folder "
+            "that generate has finished."
+        ) from error
+    try:
+        return parse(text)
     except (ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: what describes the dataset is damaged: {error}") from error
+        raise UserError(f"{path} is damaged: {first_line(error)}. {remedy}") from error
 
 
 def verify(path: str, sample: int | None = None) -> Iterator[Check]:
@@ -122,7 +144,7 @@ def verify(path: str, sample: int | None = None) -> Iterator[Check]:
     yield index
     if index.problems:
         return
-    yield from _check_examples(dataset, sample)
+    yield from _check_examples(dataset, index.starts, sample)
 
 
 def check_files(dataset: Dataset) -> Check:
@@ -180,55 +202,92 @@ def _pixels(image: Image.Image) -> np.ndarray:
     return np.atleast_3d(np.asarray(image))
 
 
-def _index_rows(dataset: Dataset) -> Iterator[dict[str, str]]:
-    with open_file(dataset.file("index.csv")) as file:
-        yield from csv.DictReader(io.TextIOWrapper(file, "utf-8", newline=""))
+@dataclass(frozen=True)
+class _IndexRow:
+    """A row of index.csv, and the byte of the file where it begins."""
+
+    start: int
+    values: dict[str, str]
 
 
-def _check_index(dataset: Dataset, source: PreparedSource) -> Check:
+def _index_rows(path: str, start: int | None = None) -> Iterator[_IndexRow]:
+    """The rows of a dataset's index from that byte on, or all. A row is always one line.
+
+    Raises ValueError where the file is no such index.
+    """
+    with open_file(join(path, "index.csv")) as file:
+        header = file.readline()
+        columns = header.decode().strip().split(",")
+        start = file.seek(len(header) if start is None else start)
+        for line in file:
+            (values,) = csv.reader([line.decode()])
+            yield _IndexRow(start, dict(zip(columns, values, strict=True)))
+            start += len(line)
+
+
+def _check_index(dataset: Dataset, source: PreparedSource) -> IndexCheck:
     """Every combination has exactly one row, and rows are as many as records, shard by shard."""
-    check = Check("index")
+    check = IndexCheck("index")
     rules = dataset.recipe.placements
     backgrounds = {picture.name: number for number, picture in enumerate(source.backgrounds)}
     foregrounds = {picture.name: number for number, picture in enumerate(source.foregrounds)}
     shape = (len(backgrounds), len(foregrounds), len(rules.flips), rules.per_pair)
     seen = np.zeros(shape, np.bool_)
-    counts: dict[tuple[str, int], int] = {}
-    for row in _index_rows(dataset):
-        shard = (row["split"], int(row["shard"]))
-        counts[shard] = counts.get(shard, 0) + 1
-        try:
-            cell = (
-                backgrounds[row["background"]],
-                foregrounds[row["foreground"]],
-                int(row["flip"]),
-                int(row["placement"]),
-            )
-            if seen[cell]:
-                check.problems.append(f"{row['id']} is there twice")
-            seen[cell] = True
-        except (KeyError, IndexError, ValueError):
-            check.problems.append(f"{row['id']} is of no known background and foreground")
     shards = dataset.manifest["shards"]
+    places = _places(shards)
+    counts = [0] * len(shards)
+    check.starts = [None] * len(shards)
+    try:
+        for row in _index_rows(dataset.path):
+            values = row.values
+            place = places[values["split"], values["shard"]]
+            counts[place] += 1
+            if check.starts[place] is None:
+                check.starts[place] = row.start
+            try:
+                cell = (
+                    backgrounds[values["background"]],
+                    foregrounds[values["foreground"]],
+                    int(values["flip"]),
+                    int(values["placement"]),
+                )
+                if seen[cell]:
+                    check.problems.append(f"{values['id']} is there twice")
+                seen[cell] = True
+            except (KeyError, IndexError, ValueError):
+                check.problems.append(f"{values['id']} is of no known background and foreground")
+    except (KeyError, ValueError, csv.Error) as error:
+        check.problems.append(f"index.csv is not an index of these shards: {error}")
+        return check
     left_out = sum(len(shard["left_out"]) for shard in shards)
     missing = int(seen.size - np.count_nonzero(seen)) - left_out
     if missing:
         check.problems.append(f"{missing:,} of {seen.size:,} combinations are missing")
-    for split, group in itertools.groupby(shards, key=lambda shard: shard["split"]):
-        number = itertools.count()
-        for shard, position in zip(group, number, strict=False):
-            found = counts.get((split, position), 0)
-            if found != shard["examples"]:
-                check.problems.append(
-                    f"{shard['file']}: {found:,} rows for {shard['examples']:,} examples"
-                )
+    for count, shard in zip(counts, shards, strict=True):
+        if count != shard["examples"]:
+            check.problems.append(
+                f"{shard['file']}: {count:,} rows for {shard['examples']:,} examples"
+            )
     check.detail = f"{seen.size - left_out:,} combinations, each there once"
     if left_out:
         check.detail += f"; {left_out:,} left out, as errors.jsonl says"
     return check
 
 
-def _check_examples(dataset: Dataset, sample: int | None) -> Iterator[Check]:
+def _places(shards: Sequence[dict[str, Any]]) -> dict[tuple[str, str], int]:
+    """Where a shard stands in the manifest, by its split and its number as index.csv has them."""
+    numbers: Counter[str] = Counter()
+    places = {}
+    for place, shard in enumerate(shards):
+        split = shard["split"]
+        places[split, str(numbers[split])] = place
+        numbers[split] += 1
+    return places
+
+
+def _check_examples(
+    dataset: Dataset, starts: Sequence[int | None], sample: int | None
+) -> Iterator[Check]:
     shards = dataset.manifest["shards"]
     total = sum(shard["examples"] for shard in shards)
     limits: list[int | None] = [
@@ -243,8 +302,8 @@ def _check_examples(dataset: Dataset, sample: int | None) -> Iterator[Check]:
         tqdm(total=len(shards), unit="shard", disable=None) as bar,
     ):
         futures = [
-            executor.submit(check_shard, dataset, number, limit)
-            for number, limit in enumerate(limits)
+            executor.submit(check_shard, dataset.path, shard, start, limit)
+            for shard, start, limit in zip(shards, starts, limits, strict=True)
         ]
         for future in futures:
             reports.append(future.result())
@@ -293,8 +352,14 @@ def _check_statistics(dataset: Dataset, moments: dict[str, Moments]) -> Check:
     return check
 
 
-def check_shard(dataset: Dataset, number: int, limit: int | None) -> ShardReport:
-    """Reads one shard, or its first `limit` examples, and compares it with what it should be."""
+def check_shard(
+    path: str, shard: dict[str, Any], start: int | None, limit: int | None
+) -> ShardReport:
+    """Reads one shard, or its first `limit` examples, and compares it with what it should be.
+
+    `path`: the dataset's. `shard`: its entry in the manifest. `start`: where its rows begin in
+    index.csv.
+    """
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # reading needs no GPU; another process may
     with quiet_stderr():
         import tensorflow as tf
@@ -303,19 +368,17 @@ def check_shard(dataset: Dataset, number: int, limit: int | None) -> ShardReport
 
         tf.config.list_physical_devices()
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    info = read_info(dataset.path)
-    shard = dataset.manifest["shards"][number]
+    checker = _example_checker(path)
     report = ShardReport()
-    decode = decoder(info, decode_depth=False)
-    records = tf.data.TFRecordDataset(dataset.file(shard["file"]), buffer_size=_READ_BYTES)
+    decode = decoder(read_info(path), decode_depth=False)
+    records = tf.data.TFRecordDataset(join(path, shard["file"]), buffer_size=_READ_BYTES)
     if limit is not None:
         records = records.take(limit)
     batches = records.map(decode).batch(64).prefetch(1).as_numpy_iterator()
-    checker = _ExampleChecker(dataset, report)
-    rows = _shard_rows(dataset, number)
+    rows = itertools.islice(_index_rows(path, start), shard["examples"])
     try:
         for batch in batches:
-            checker.check(batch, rows)
+            checker.check(batch, rows, report)
     except tf.errors.DataLossError as error:
         report.add("records", f"{shard['file']}: {_first_sentence(error.message)}")
     except tf.errors.InvalidArgumentError as error:
@@ -334,27 +397,23 @@ def _first_sentence(message: str) -> str:
     return message.split(" [Op:", maxsplit=1)[0].splitlines()[0]
 
 
-def _shard_rows(dataset: Dataset, number: int) -> Iterator[dict[str, str]]:
-    """The shard's rows, which follow those of the shards before it; a row is always one line."""
-    shards = dataset.manifest["shards"]
-    first = sum(shard["examples"] for shard in shards[:number])
-    with open_file(dataset.file("index.csv")) as file:
-        lines = io.TextIOWrapper(file, "utf-8", newline="")
-        columns = next(lines).strip().split(",")
-        mine = itertools.islice(lines, first, first + shards[number]["examples"])
-        yield from csv.DictReader(mine, columns)
+@functools.cache
+def _example_checker(path: str) -> _ExampleChecker:
+    """The dataset's, one a process: its shards have the same inputs."""
+    return _ExampleChecker(open_dataset(path))
 
 
 class _ExampleChecker:
     """Compares batches of decoded examples with index, inputs and recipe."""
 
-    def __init__(self, dataset: Dataset, report: ShardReport) -> None:
+    def __init__(self, dataset: Dataset) -> None:
         self._recipe = dataset.recipe
         self._inputs = PreparedInputs(PreparedSource.of_dataset(dataset.path))
-        self._report = report
         self._stored_background = functools.lru_cache(1024)(self._encode_background)
 
-    def check(self, batch: dict[str, np.ndarray], rows: Iterator[dict[str, str]]) -> None:
+    def check(
+        self, batch: dict[str, np.ndarray], rows: Iterator[_IndexRow], report: ShardReport
+    ) -> None:
         """`batch`: as `depthmask.load` batches it, depth as stored."""
         n = len(batch["id"])
         texts = {
@@ -366,10 +425,10 @@ class _ExampleChecker:
             for name in ("flip", "placement", "x", "y", "width", "height")
         }
         expected_masks = np.zeros(batch["mask"].shape[:3], np.uint8)
-        for i, row in zip(range(n), itertools.islice(rows, n), strict=True):
+        for i, row in zip(range(n), rows, strict=False):
             example = {name: str(values[i]) for name, values in (texts | numbers).items()}
-            if any(row[name] != value for name, value in example.items()):
-                self._report.add("records", f"{example['id']} is not what index.csv says")
+            if any(row.values[name] != value for name, value in example.items()):
+                report.add("records", f"{example['id']} is not what index.csv says")
                 continue
             box = _Box(*(numbers[name][i] for name in ("x", "y", "width", "height")))
             cutout = resize(
@@ -378,38 +437,40 @@ class _ExampleChecker:
                 box.height,
             )
             paste_mask(expected_masks[i], cutout.mask, box.x, box.y)
-            self._check_outside(texts["id"][i], batch["image"][i], texts["background"][i], box)
+            self._check_outside(
+                texts["id"][i], batch["image"][i], texts["background"][i], box, report
+            )
         threshold = self._recipe.masks.binary_threshold
         if threshold is not None:
             expected_masks = binarise(expected_masks, threshold)
         differ = batch["mask"] != self._stored_masks(expected_masks)
         for i in np.flatnonzero(differ.any(axis=(1, 2, 3))).tolist():
-            self._report.add(
-                "masks", f"{texts['id'][i]}: the mask is not its foreground's at its place"
-            )
+            report.add("masks", f"{texts['id'][i]}: the mask is not its foreground's at its place")
         # Statistics are those before encoding, which a mask that passed is proof of.
         lossy = self._recipe.masks.format == "jpeg"
         masks = expected_masks if lossy else batch["mask"][..., 0]
         moments = {"composites": measure(batch["image"]), "masks": measure(masks)}
         if "depth" in batch:
             moments["depth"] = measure(batch["depth"])
-            self._check_depth(texts["id"], batch["depth"])
-        self._report.moments = merge([self._report.moments, moments])
-        self._report.examples += n
+            self._check_depth(texts["id"], batch["depth"], report)
+        report.moments = merge([report.moments, moments])
+        report.examples += n
 
-    def _check_depth(self, names: list[str], stored: np.ndarray) -> None:
+    def _check_depth(self, names: list[str], stored: np.ndarray, report: ShardReport) -> None:
         """metric16 stores no 0; norm8 and plasma8 stretch each map end to end; none is flat."""
         storage = self._recipe.depth
         lossy = storage.codec.format == "jpeg"
         for name, depth in zip(names, stored, strict=True):
             if (depth == depth[:1, :1]).all():
-                self._report.add("depth", f"{name}: the same depth in every pixel")
+                report.add("depth", f"{name}: the same depth in every pixel")
             elif storage.storage == "metric16" and (depth == 0).any():
-                self._report.add("depth", f"{name}: pixels without depth")
+                report.add("depth", f"{name}: pixels without depth")
             elif not lossy and not all((depth == end).all(axis=2).any() for end in storage.ends):
-                self._report.add("depth", f"{name}: not from the least to the greatest value")
+                report.add("depth", f"{name}: not from the least to the greatest value")
 
-    def _check_outside(self, name: str, image: np.ndarray, background: str, box: _Box) -> None:
+    def _check_outside(
+        self, name: str, image: np.ndarray, background: str, box: _Box, report: ShardReport
+    ) -> None:
         """Outside the box a composite is stored exactly as its background alone would be.
 
         JPEG codes its blocks independently, so that this holds to the bit for JPEG too, a border
@@ -419,10 +480,10 @@ class _ExampleChecker:
         differs = (image != stored).any(axis=2)
         rows, columns = box.touched(self._recipe.image.format == "jpeg")
         differs[rows, columns] = False
-        self._report.outside_compared += 1
+        report.outside_compared += 1
         if differs.any():
             y, x = np.argwhere(differs)[0]
-            self._report.add(
+            report.add(
                 "composites", f"{name}: differs from {background} outside its box, at x={x} y={y}"
             )
 

@@ -24,6 +24,7 @@ from tests.conftest import ONE_WORKER, file_bytes, make_dataset
 from transforms import files, gcs
 from transforms.depth.models import DepthModel
 from transforms.files import FilePart, join_files, list_files, read_file, write_file
+from transforms.prepared import PreparedInputs, PreparedSource
 
 pytestmark = pytest.mark.skipif(
     not EMULATOR, reason="needs an emulator of Cloud Storage: make .gcs/fake-gcs-server"
@@ -93,6 +94,17 @@ def test_a_dataset_is_made_read_and_verified_where_it_is(
     read, local = (depthmask.load(str(path), "train") for path in (made, tmp_path / "made"))
     for one, other in zip(read, local, strict=True):
         assert all(np.array_equal(one[name], other[name]) for name in other)
+
+
+def test_pictures_are_read_there_once_and_then_from_a_copy(storage: FaultyProxy, dataset: Path):
+    there = upload(str(dataset), "gs://bucket/pictures")
+    source = PreparedSource.of_dataset(there)
+    inputs, local = PreparedInputs(source), PreparedInputs(PreparedSource.of_dataset(str(dataset)))
+    first, *others = [picture.name for picture in source.backgrounds]
+    inputs.background(first)
+    files.delete_files([source.backgrounds_path])
+    for name in others:
+        assert inputs.background(name).tobytes() == local.background(name).tobytes()
 
 
 @pytest.mark.parametrize("layout", ["webdataset", "folder"])

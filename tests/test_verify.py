@@ -120,3 +120,15 @@ def test_wrong_statistics_are_caught(copy: Path):
 def test_a_sample_looks_at_fewer(dataset: Path):
     details = {check.name: check.detail for check in verify(str(dataset), sample=10)}
     assert details["masks"].startswith("9 of 72 examples")  # two a shard, one of the last
+
+
+def test_an_index_that_is_none_is_caught(copy: Path):
+    (copy / "index.csv").write_bytes(b"\xff\xfe\x00")
+    found = failures(copy)
+    assert "index.csv is not an index of these shards" in found["index"][0]
+    assert "index.csv has CRC-32C" in found["files"][0]
+
+
+def test_a_record_too_many_is_caught(copy: Path):
+    rewrite(copy, lambda examples: examples.append(examples[-1]))
+    assert failures(copy).keys() & {"records", "masks"}

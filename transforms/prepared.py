@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import functools
 import io
+import os
+import shutil
+import tempfile
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from transforms.files import join, open_file, read_file
+from transforms.files import is_local, join, open_file, read_file
 from transforms.records import (
     FeatureValue,
     frame_record,
@@ -21,6 +26,7 @@ from transforms.records import (
 
 # What one worker process keeps of decoded backgrounds, and again of decoded cut-outs.
 CACHE_BYTES = 192 * 2**20
+_COPY_BYTES = 8 * 2**20
 
 
 @dataclass(frozen=True)
@@ -174,7 +180,8 @@ class PreparedInputs:
     """
 
     def __init__(self, source: PreparedSource) -> None:
-        self._source = source
+        self._background_file = _PictureFile(source.backgrounds_path)
+        self._foreground_file = _PictureFile(source.foregrounds_path)
         self._backgrounds = {picture.name: picture for picture in source.backgrounds}
         self._foregrounds = {picture.name: picture for picture in source.foregrounds}
         # Pillow keeps RGB in four bytes a pixel; a cut-out has alpha and mask besides.
@@ -182,13 +189,12 @@ class PreparedInputs:
         self.foreground = functools.lru_cache(_cache_size(source.foregrounds, 6))(self._foreground)
 
     def _background(self, name: str) -> Image.Image:
-        picture = self._backgrounds[name]
-        return open_png(_read(self._source.backgrounds_path, picture)["image"])
+        return open_png(self._background_file.read(self._backgrounds[name])["image"])
 
     def _foreground(self, name: str, flip: bool) -> Cutout:
         if flip:
             return self.foreground(name, False).mirrored()
-        return decode_foreground(_read(self._source.foregrounds_path, self._foregrounds[name]))
+        return decode_foreground(self._foreground_file.read(self._foregrounds[name]))
 
 
 def _cache_size(pictures: Sequence[PreparedPicture], bytes_a_pixel: int) -> int:
@@ -196,9 +202,31 @@ def _cache_size(pictures: Sequence[PreparedPicture], bytes_a_pixel: int) -> int:
     return max(1, CACHE_BYTES // (largest * bytes_a_pixel))
 
 
-def _read(path: str, picture: PreparedPicture) -> dict[str, bytes | int]:
-    with open_file(path) as file:
-        file.seek(picture.offset)
-        data = file.read(picture.length)
-    (record,) = unframe_records(data)
-    return parse_example(record)
+class _PictureFile:
+    """One of the two files, open for reads at any place by any thread.
+
+    One that lies elsewhere is copied to this machine's disk at the first read: there may be more
+    pictures than the cache holds, and a request for each would be most of the work. The copy has
+    no name, so that nothing is left of it however the process ends.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._file: IO[bytes] | None = None
+
+    def read(self, picture: PreparedPicture) -> dict[str, bytes | int]:
+        with self._lock:
+            self._file = self._file or self._open()
+        data = os.pread(self._file.fileno(), picture.length, picture.offset)
+        (record,) = unframe_records(data)
+        return parse_example(record)
+
+    def _open(self) -> IO[bytes]:
+        if is_local(self._path):
+            return open(self._path, "rb")
+        copy = tempfile.TemporaryFile()  # noqa: SIM115
+        with open_file(self._path) as file:
+            shutil.copyfileobj(file, copy, _COPY_BYTES)
+        copy.flush()
+        return copy
