@@ -14,7 +14,7 @@ from pipeline.recipe import Recipe
 from pipeline.workspace import MANIFEST, Workspace
 from transforms.chunks import Shard
 from transforms.encode import INDEX_COLUMNS
-from transforms.files import read_file, replace_file
+from transforms.files import read_files, replace_file
 from transforms.prepared import PreparedSource
 from transforms.segments import add_up, left_out_json
 from transforms.statistics import Moments
@@ -88,7 +88,7 @@ def finish_dataset(
     shards = sorted(shards, key=lambda shard: (order.index(shard.key.split), shard.key.shard))
     statistics = statistics_json(description.input_moments | moments)
     header = ",".join(INDEX_COLUMNS) + "\n"
-    index_parts = (read_file(shard.index_path) for shard in shards)
+    index_parts = read_files([shard.index_path for shard in shards])
     texts = {
         "recipe.yaml": description.recipe.to_yaml(),
         "statistics.json": _json(statistics),

@@ -69,7 +69,9 @@ def test_an_unknown_command_is_refused():
 
 def test_a_folder_that_is_no_dataset_is_said(tmp_path: Path, capsys):
     assert main(["verify", str(tmp_path)]) == 2
-    assert "manifest.json: there is no such file, so this is not a finished" in capsys.readouterr().err
+    assert (
+        "manifest.json: there is no such file, so this is not a finished" in capsys.readouterr().err
+    )
 
 
 def test_samples_refuse_what_cannot_be(tmp_path: Path, capsys):

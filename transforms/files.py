@@ -11,6 +11,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -22,6 +23,7 @@ from transforms import gcs
 from transforms.checksums import crc32c_of_both
 
 _READ_BYTES = 2**20
+_READERS = 16
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,13 @@ def read_file(path: str) -> bytes:
     """All bytes of a file. Raises OSError where there is none."""
     with open_file(path) as file:
         return bytes(file.read())
+
+
+def read_files(paths: Sequence[str]) -> Iterator[bytes]:
+    """All bytes of each of many small files, in order; some at once, as a request takes long."""
+    with ThreadPoolExecutor(_READERS) as executor:
+        for start in range(0, len(paths), _READERS):
+            yield from executor.map(read_file, paths[start : start + _READERS])
 
 
 def write_file(path: str, parts: Iterable[bytes]) -> int:
