@@ -181,8 +181,12 @@ def _load_onnx(stage: DepthStage) -> Network:
     options.log_severity_level = 3
     # As with TensorFlow: the same sums with any number of workers.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
+    # And as there, on a GPU: no TF32, and no way to sum that a trial finds fastest that day.
+    options.use_deterministic_compute = True
+    cuda = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+    wanted = [("CUDAExecutionProvider", cuda), ("CPUExecutionProvider", {})]
     usable = ort.get_available_providers()
-    providers = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in usable]
+    providers = [provider for provider in wanted if provider[0] in usable]
     with _local_copy(stage.model.path) as path:
         try:
             session = ort.InferenceSession(path, options, providers=providers)
@@ -233,8 +237,10 @@ def _import_keras() -> Any:
     with contextlib.suppress(RuntimeError):
         for gpu in gpus:  # take what is needed, not all: a machine may run several workers
             tf.config.experimental.set_memory_growth(gpu, True)
-    # float32 is what it says on GPUs too, where by default it has the mantissa of float16.
+    # float32 is what it says on GPUs too, where by default it has the mantissa of float16. And of
+    # ways to sum there is one, not whichever a trial finds fastest that day.
     tf.config.experimental.enable_tensor_float_32_execution(False)
+    tf.config.experimental.enable_op_determinism()
     return keras
 
 
