@@ -70,7 +70,7 @@ def read_info(path: str) -> DatasetInfo:
     for name in ("manifest.json", "features.json", "statistics.json"):
         try:
             texts[name] = json.loads(tf.io.gfile.GFile(tf.io.gfile.join(path, name)).read())
-        except tf.errors.NotFoundError as error:
+        except (tf.errors.NotFoundError, tf.errors.FailedPreconditionError) as error:
             raise DatasetError(
                 f"{path} is not a finished depthmask dataset: it has no {name}."
             ) from error
@@ -172,6 +172,8 @@ def decoder(
     info: DatasetInfo, features: Sequence[str] | None = None, *, decode_depth: bool = True
 ) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
     """A function from a serialised record to its tensors, as in `load`."""
+    if isinstance(features, str):
+        raise DatasetError(f"features is a list of names, such as [{features!r}].")
     names = list(info.features) if features is None else list(features)
     for name in names:
         if name not in info.features:

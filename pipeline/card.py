@@ -141,7 +141,9 @@ def _splits(facts: CardFacts) -> Iterator[str]:
         )
     yield ""
     by = facts.recipe.splits.by
-    if by == "example":
+    if len(facts.splits) == 1:
+        yield "All examples are in one split."
+    elif by == "example":
         yield "Dealt out by example: splits share backgrounds and foregrounds."
     else:
         yield f"Dealt out by {by}: no {by} is in two splits."
@@ -195,7 +197,7 @@ def _making(facts: CardFacts) -> Iterator[str]:
     recipe, rules = facts.recipe, facts.recipe.placements
     size = recipe.foregrounds.size.model_dump(exclude_none=True)
     mode = size.pop("mode").replace("_", " ")
-    values = ", ".join(f"{key} {value:g}" for key, value in size.items() if key != mode)
+    values = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in size.items())
     low, high = recipe.foregrounds.scale
     scale = f", times a random factor from {low:g} to {high:g}" if low != high else ""
     where = {
@@ -217,24 +219,32 @@ def _making(facts: CardFacts) -> Iterator[str]:
     threshold = recipe.masks.binary_threshold
     cut = "kept with their grey levels" if threshold is None else f"cut at {threshold}"
     source = {
-        "given": "the mask files, or where there were none from transparency",
         "alpha": "transparency",
         "file": "the mask files",
         "colour": f"colour (every channel in {list(recipe.masks.range)}, on black)",
     }[recipe.masks.source]
     yield f"- Masks are from {source}, {cut}."
     if facts.depth:
-        unit = "metres" if facts.depth["unit"] == "metre" else "no unit"
-        yield (
-            f"- Depth was estimated on the composites by {facts.depth['model']}; a stored value × "
-            f"{facts.depth['scale']:.6g} is {facts.depth['quantity']} in {unit}."
-        )
+        yield f"- Depth was estimated on the composites by {facts.depth['model']}; {_depth(facts)}."
     versions = ", ".join(f"{name} {version}" for name, version in facts.made_with.items())
     yield f"- Seed {recipe.seed}; {versions}."
     yield (
         "- `recipe.yaml` has every setting, `manifest.json` the checksum of every file. The same "
         "inputs, recipe and versions give the same bytes."
     )
+
+
+def _depth(facts: CardFacts) -> str:
+    """What a stored value says."""
+    assert facts.depth is not None
+    quantity, scale = facts.depth["quantity"].replace("_", " "), facts.depth["scale"]
+    if facts.recipe.depth.storage == "metric16":
+        unit = "metres" if facts.depth["unit"] == "metre" else "no unit"
+        return f"a stored value × {scale:.6g} is {quantity} in {unit}"
+    value = "value"
+    if facts.recipe.depth.storage == "plasma8":
+        value = "colour's place (0 … 255) on the plasma colour map"
+    return f"a stored {value} / 255 is {quantity} from the least (0) to the greatest (1) of its map"
 
 
 def _limits(facts: CardFacts) -> Iterator[str]:
@@ -253,7 +263,7 @@ def _limits(facts: CardFacts) -> Iterator[str]:
         yield "- Depth is a model's estimate, not a measurement."
         if recipe.depth.storage != "metric16":
             yield "- Each depth map is stretched to its own range: maps cannot be compared."
-    if recipe.splits.by == "example":
+    if recipe.splits.by == "example" and len(facts.splits) > 1:
         yield "- Backgrounds and foregrounds of one split are known from the others."
     if facts.inputs_left_out or facts.left_out:
         yield (

@@ -348,6 +348,6 @@ def _export(arguments: argparse.Namespace) -> int:
 def _sheet(arguments: argparse.Namespace) -> int:
     from pipeline.sheet import write_sheet
 
-    write_sheet(arguments.dataset, arguments.picture, arguments.examples)
-    print(f"{arguments.examples} examples are drawn in {arguments.picture}")
+    drawn = write_sheet(arguments.dataset, arguments.picture, arguments.examples)
+    print(f"{drawn} examples are drawn in {arguments.picture}")
     return 0

@@ -78,7 +78,7 @@ def generate(job: Job, output: str, options: PipelineOptions, restart: bool = Fa
         _ = plan.splits  # refuses what cannot be dealt out
         stage = job.depth_stage
         depth = try_depth_model(stage, plan, inputs.source) if stage else None
-        description = _describe(job.recipe, workspace, inputs, depth)
+        description = _describe(_settled(job), workspace, inputs, depth)
         for finding in inputs.findings:
             print(f"{finding.level}: {finding}", file=sys.stderr)
         if restart:  # only now that nothing is refused any more
@@ -98,6 +98,15 @@ def generate(job: Job, output: str, options: PipelineOptions, restart: bool = Fa
                 rename_file(join(workspace.work_path(INPUTS), name), workspace.path(name))
             run_job(plan, inputs.source.moved(output), stage, description, options)
         return print_summary(output)
+
+
+def _settled(job: Job) -> Recipe:
+    """The recipe, saying of "given" masks what was given."""
+    masks = job.recipe.masks
+    if masks.source == "given":
+        source = "alpha" if job.folders.masks is None else "file"
+        masks = masks.model_copy(update={"source": source})
+    return job.recipe.model_copy(update={"masks": masks})
 
 
 class WorkPlace(Protocol):

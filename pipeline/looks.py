@@ -2,19 +2,68 @@
 
 from __future__ import annotations
 
-import io
+import contextlib
 import itertools
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from pipeline.errors import UserError
 from pipeline.export.pictures import grey_depth
 from pipeline.verify import Dataset
 from transforms.files import open_file
 from transforms.plasma import PLASMA
 from transforms.records import parse_example, read_records
+
+
+@contextlib.contextmanager
+def looking_at(path: str) -> Iterator[None]:
+    """Raises UserError where what the block reads of the dataset in `path` is damaged."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} is damaged: {error}. Mend it by: depthmask verify --repair {path}"
+        ) from error
+
+
+def check_is_new(path: Path) -> None:
+    """Raises UserError where a file cannot be made, or is there already."""
+    if path.exists():
+        raise UserError(f"{path} is there already. Name another file.")
+    for parent in path.parents:
+        if parent.is_file():
+            raise UserError(f"{parent} is a file. Name another folder.")
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file and its folder; at `path` it is whole or not there. Raises UserError."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(data)
+        os.replace(part, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise UserError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def in_proportion(shards: Sequence[dict[str, Any]], count: int) -> list[int]:
+    """How many of `count` examples each shard gives, so that all splits are seen."""
+    total = sum(shard["examples"] for shard in shards)
+    seen = done = 0
+    counts = []
+    for shard in shards:
+        # Rounded over the whole, so that shares of small shards add up too.
+        seen += shard["examples"]
+        counts.append(-(-min(count, total) * seen // total) - done)
+        done += counts[-1]
+    return counts
 
 
 def first_examples(dataset: Dataset, shard: dict[str, Any], count: int) -> Iterator[dict[str, Any]]:
@@ -27,11 +76,6 @@ def first_examples(dataset: Dataset, shard: dict[str, Any], count: int) -> Itera
                 name: value.decode() if isinstance(value, bytes) and name not in pictures else value
                 for name, value in features.items()
             }
-
-
-def open_picture(data: bytes) -> Image.Image:
-    """Decodes a picture of a record."""
-    return Image.open(io.BytesIO(data), formats=["JPEG", "PNG"])
 
 
 def colour_depth(stored: np.ndarray, storage: str) -> Image.Image:

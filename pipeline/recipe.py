@@ -149,10 +149,14 @@ class PlacementRules(_Section):
     @model_validator(mode="after")
     def _ranges(self) -> PlacementRules:
         for name, bounds in (("x", self.x), ("y", self.y)):
-            if (bounds is None) == (self.region == "range"):
+            if bounds is None and self.region == "range":
                 raise ValueError(
-                    f"{name} goes with region range, which needs it: such as "
-                    "{region: range, x: [0, 79], y: [0, 79]}"
+                    f"region range needs {name}: such as {{region: range, x: [0, 79], y: [0, 79]}}"
+                )
+            if bounds is not None and self.region != "range":
+                raise ValueError(
+                    f"{name} goes with region range alone, not {self.region}: leave it out or, "
+                    f"where it is of the base, set placements.{name} to null"
                 )
             if bounds is not None and not 0 <= bounds[0] <= bounds[1]:
                 raise ValueError(f"{name} is [from, to] with 0 <= from <= to, not {list(bounds)}")

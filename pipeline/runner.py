@@ -56,7 +56,7 @@ def _refuse_unknown(arguments: Sequence[str]) -> None:
         raise UserError("a Beam option has a wrong value; see the line above.") from error
     if unknown:
         raise UserError(
-            f"no such option: {' '.join(unknown)}. See depthmask generate --help; Beam's own "
+            f"no such option: {' '.join(unknown)}. See --help of the command; Beam's own "
             "options, such as --runner, can be given too."
         )
 

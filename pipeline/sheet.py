@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,15 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pipeline.errors import UserError
-from pipeline.looks import colour_depth, first_examples, open_picture
+from pipeline.export.pictures import open_image
+from pipeline.looks import (
+    check_is_new,
+    colour_depth,
+    first_examples,
+    in_proportion,
+    looking_at,
+    write_whole,
+)
 from pipeline.verify import Dataset, open_dataset
 from transforms.prepared import PreparedInputs, PreparedSource
 
@@ -20,36 +27,40 @@ _TITLE = 18
 _INK, _PAPER = (40, 40, 40), (255, 255, 255)
 
 
-def write_sheet(dataset_path: str, picture_path: Path, examples: int) -> None:
+def write_sheet(dataset_path: str, picture_path: Path, examples: int) -> int:
     """Draws a row an example (background, composite, mask, depth) into a PNG file.
 
-    Depth goes from dark blue, the least of each map, to yellow, its greatest. Raises UserError
-    where there is no dataset, or the picture's file is there already.
+    Depth goes from dark blue, the least of each map, to yellow, its greatest. Gives the number of
+    rows: `examples`, or all there are. Raises UserError where there is no dataset, or the picture's
+    file is there already.
     """
-    if picture_path.exists():
-        raise UserError(f"{picture_path} is there already. Name another file.")
+    check_is_new(picture_path)
     dataset = open_dataset(dataset_path)
-    inputs = PreparedInputs(PreparedSource.of_dataset(dataset_path))
-    depth = dataset.manifest["depth"]
-    chosen = itertools.islice(_examples(dataset), examples)
-    rows = [_row(features, inputs, depth) for features in chosen]
+    with looking_at(dataset_path):
+        inputs = PreparedInputs(PreparedSource.of_dataset(dataset_path))
+        depth = dataset.manifest["depth"]
+        rows = [_row(features, inputs, depth) for features in _chosen(dataset, examples)]
     sheet = _arrange(rows, ["background", "composite", "mask", "depth"])
-    picture_path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(picture_path, "PNG")
+    data = io.BytesIO()
+    sheet.save(data, "PNG")
+    write_whole(picture_path, data.getvalue())
+    return len(rows)
 
 
-def _examples(dataset: Dataset) -> Iterator[dict[str, Any]]:
-    for shard in dataset.manifest["shards"]:
-        yield from first_examples(dataset, shard, shard["examples"])
+def _chosen(dataset: Dataset, count: int) -> Iterator[dict[str, Any]]:
+    """Examples of all shards, and so of all splits, in proportion."""
+    shards = dataset.manifest["shards"]
+    for shard, wanted in zip(shards, in_proportion(shards, count), strict=True):
+        yield from first_examples(dataset, shard, wanted)
 
 
 def _row(
     features: dict[str, Any], inputs: PreparedInputs, depth: dict[str, Any] | None
 ) -> list[Image.Image]:
-    pictures = [inputs.background(features["background"]), open_picture(features["image"])]
-    pictures.append(open_picture(features["mask"]).convert("L"))
+    pictures = [inputs.background(features["background"]), open_image(features["image"])]
+    pictures.append(open_image(features["mask"]).convert("L"))
     if depth is not None:
-        stored = np.asarray(open_picture(features["depth"]))
+        stored = np.asarray(open_image(features["depth"]))
         pictures.append(colour_depth(stored, depth["storage"]))
     return [picture.convert("RGB").resize(pictures[0].size) for picture in pictures]
 

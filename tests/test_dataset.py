@@ -103,6 +103,10 @@ def test_load_decodes_only_what_is_asked_for(dataset: Path):
         depthmask.load(str(dataset), "test", features=["depth"])
     with pytest.raises(depthmask.DatasetError, match="no split 'dev'; it has train, test"):
         depthmask.load(str(dataset), "dev")
+    with pytest.raises(depthmask.DatasetError, match=r"features is a list of names"):
+        depthmask.load(str(dataset), "train", features="image")
+    with pytest.raises(depthmask.DatasetError, match="not a finished depthmask dataset"):
+        depthmask.load(str(dataset / "README.md"), "train")
     with pytest.raises(depthmask.DatasetError, match="not a finished depthmask dataset"):
         depthmask.load(str(dataset.parent), "train")
 

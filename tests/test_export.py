@@ -66,6 +66,7 @@ def test_the_command_line_knows_every_layout(dataset: Path, tmp_path: Path, caps
     arguments = [str(dataset), str(tmp_path / "out")]
     assert main(["export", *arguments, "--layout", "folder", *ONE_WORKER]) == 0
     assert "72 examples are in" in capsys.readouterr().out
+    arguments = [str(dataset), str(tmp_path / "other")]
     assert main(["export", *arguments, "--layout", "office"]) == 2
     assert "has no depth, which layout office needs" in capsys.readouterr().err
     assert main(["gallery", str(dataset), str(tmp_path / "page.html"), "--examples", "3"]) == 0
@@ -178,7 +179,8 @@ def test_restaurant_mall_is_folders(with_depth: Path, tmp_path: Path):
     known = examples(with_depth)
     for stem, record in known.items():
         assert (made / "fg_bg" / f"{stem}.jpg").read_bytes() == record["image"]
-        assert (made / "fg_bg_mask" / f"{stem}.png").read_bytes() == record["mask"]
+        mask = opened((made / "fg_bg_mask" / f"{stem}.png").read_bytes())
+        assert mask.dtype == np.uint8 and (mask == opened(record["mask"]) * np.uint8(255)).all()
         assert Image.open(made / "fg_bg_depth" / f"{stem}.png").mode == "L"
     assert len(list((made / "fg_bg").iterdir())) == len(known)
     assert {path.name for path in (made / "fg").iterdir()} == {f"fg{i}.png" for i in range(3)}
@@ -262,6 +264,31 @@ def test_a_finished_export_is_left_alone(dataset: Path, tmp_path: Path, capsys):
         exported(dataset, made, "webdataset")
 
 
+def test_a_lost_picture_of_a_finished_export_is_said(dataset: Path, tmp_path: Path):
+    made = exported(dataset, tmp_path / "out", "folder")
+    next(made.glob("train/mask/*")).unlink()
+    with pytest.raises(UserError, match="1 pictures are missing"):
+        exported(dataset, made, "folder")
+
+
+def test_a_damaged_list_of_entries_is_made_again(
+    with_depth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    expected = file_bytes(exported(with_depth, tmp_path / "whole", "living-room"))
+
+    def fail(job, shares):
+        raise OSError("the plug was pulled")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.export.export.join_container", fail)
+        with pytest.raises(RunError, match="plug was pulled"):
+            exported(with_depth, tmp_path / "out", "living-room")
+    entries = sorted((tmp_path / "out" / "_unfinished").glob("*.entries"))
+    entries[0].write_bytes(entries[0].read_bytes()[:-7])
+    entries[1].write_bytes(b"")
+    assert file_bytes(exported(with_depth, tmp_path / "out", "living-room")) == expected
+
+
 def test_what_cannot_be_exported_is_said_before_anything_is_done(
     dataset: Path, with_depth: Path, folders: InputFolders, tmp_path: Path
 ):
@@ -269,7 +296,9 @@ def test_what_cannot_be_exported_is_said_before_anything_is_done(
     for layout in ("living-room", "office", "monodepthmask"):
         with pytest.raises(UserError, match=f"has no depth, which layout {layout} needs"):
             exported(dataset, out, layout)
-    with pytest.raises(UserError, match=r"not a finished dataset: it has no manifest.json"):
+    with pytest.raises(
+        UserError, match=r"manifest.json: there is no such file, so this is not a finished"
+    ):
         exported(tmp_path, out, "folder")
     copy = Path(shutil.copytree(dataset, tmp_path / "copy"))
     shard = next(copy.glob("*train*"))
@@ -282,6 +311,13 @@ def test_what_cannot_be_exported_is_said_before_anything_is_done(
     with pytest.raises(UserError, match=r"is not empty \(it holds .*mine.txt\)"):
         exported(dataset, out, "folder")
     assert file_bytes(out) == {"mine.txt": b"mine"}
+    (out / "_unfinished").mkdir()
+    (out / "mine.txt").rename(out / "_unfinished" / "mine.txt")
+    with pytest.raises(UserError, match=r"is not empty \(it holds .*mine.txt\)"):
+        exported(dataset, out, "folder")
+    with pytest.raises(UserError, match=r"mine.txt is a file"):
+        exported(dataset, out / "_unfinished" / "mine.txt" / "x", "folder")
+    assert file_bytes(out) == {"_unfinished/mine.txt": b"mine"}
 
 
 def test_classes_and_metres_are_asked_for(

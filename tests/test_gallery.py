@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -99,6 +100,25 @@ def test_a_histogram_has_all_masks():
     svg = histogram([0.01, 0.02, 0.02, 0.4])
     counts = [int(found) for found in re.findall(r": (\d+) masks", svg)]
     assert sum(counts) == 4 and max(counts) == 2
+
+
+def test_what_is_damaged_or_cannot_be_written_is_said(dataset: Path, tmp_path: Path):
+    copy = Path(shutil.copytree(dataset, tmp_path / "copy"))
+    shard = next(copy.glob("*train*"))
+    data = bytearray(shard.read_bytes())
+    data[100] ^= 1
+    shard.write_bytes(data)
+    for write, name in ((write_gallery, "page.html"), (write_sheet, "sheet.png")):
+        with pytest.raises(UserError, match=r"copy is damaged: .* verify --repair"):
+            write(str(copy), tmp_path / name, 5)
+        with pytest.raises(UserError, match=r"is a file\. Name another folder"):
+            write(str(dataset), shard / name, 5)
+        assert not (tmp_path / name).exists()
+
+
+def test_a_sheet_says_how_many_it_drew(dataset: Path, tmp_path: Path):
+    assert write_sheet(str(dataset), tmp_path / "few.png", 7) == 7
+    assert write_sheet(str(dataset), tmp_path / "all.png", 500) == 72
 
 
 def test_the_page_and_the_sheet_overwrite_nothing(dataset: Path, tmp_path: Path):

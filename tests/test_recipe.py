@@ -52,8 +52,11 @@ def _top_level(path):
             "placements={region: anywhere, distinct: true, per_pair: 225}",
             r"225 distinct places need as many rows and columns; there are 224×224",
         ),
-        ("placements.region=range", r"placements: x goes with region range, which needs it"),
-        ("placements.x=[0, 5]", r"placements: x goes with region range"),
+        ("placements.region=range", r"placements: region range needs x: such as"),
+        (
+            "placements.x=[0, 5]",
+            r"placements: x goes with region range alone, not inside: .* set placements.x to null",
+        ),
         (
             "placements={region: range, x: [5, 4], y: [0, 9]}",
             r"x is \[from, to\] with 0 <= from <= to, not \[5, 4\]",

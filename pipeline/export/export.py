@@ -59,6 +59,10 @@ EXPORT = "export.json"
 _SAMPLE = 200
 _ENTRY_BYTES = 250
 _PIECE_FILE = re.compile(r"(\d{6})-[0-9a-f]+\.json$")
+# All that an export puts into its work folder.
+_OUR_WORK = re.compile(
+    r"lock\.json.*|export\.json|[^/]+\.(part|entries)|(\d{6}|done)-[0-9a-f]+\.json"
+)
 
 
 @dataclass(frozen=True)
@@ -89,8 +93,10 @@ class Destination:
 
     def look(self, run: dict[str, Any]) -> bool:
         """Says whether the export is finished. Raises UserError for a folder of something else."""
-        if is_local(self.output) and Path(self.output).is_file():
-            raise UserError(f"{self.output} is a file. Give a new folder.")
+        if is_local(self.output):
+            for path in (Path(self.output), *Path(self.output).parents):
+                if path.is_file():
+                    raise UserError(f"{path} is a file. Give a new folder.")
         finished = self.read(self.path(EXPORT))
         found = finished or self.read(self.work_path(EXPORT))
         if found is not None:
@@ -102,8 +108,13 @@ class Destination:
                     "Give a new folder."
                 )
             return finished is not None
+        work = join(self.work_folder, "")
         names = [file.path for file in list_files(self.output)]
-        foreign = [name for name in names if not name.startswith(self.work_folder)]
+        foreign = [
+            name
+            for name in names
+            if not (name.startswith(work) and _OUR_WORK.fullmatch(name.removeprefix(work)))
+        ]
         if foreign:
             raise UserError(
                 f"{self.output} is not empty (it holds {foreign[0]}). Give a new folder."
@@ -125,28 +136,28 @@ def export(path: str, output: str, layout_name: str, options: PipelineOptions) -
     else or has no room; RunError where the run fails.
     """
     dataset = open_dataset(path)
-    layout = LAYOUTS[layout_name]
+    destination = Destination(output)
+    run = _run(dataset, layout_name)
+    if destination.look(run):
+        _check_files_are_there(destination)
+        print("nothing is left to do", file=sys.stderr)
+        return
+    print("checking the dataset", file=sys.stderr)
     damaged = check_files(dataset).problems
     if damaged:
         raise UserError(
             f"{path} is damaged: {damaged[0]}. Mend it by: depthmask verify --repair {path}"
         )
-    layout.check(dataset, PreparedSource.of_dataset(path))
-    destination = Destination(output)
-    run = _run(dataset, layout_name)
+    LAYOUTS[layout_name].check(dataset, PreparedSource.of_dataset(path))
     job = _job(dataset, destination, layout_name)
     pieces = plan_pieces(job, dataset.manifest["shards"])
-    finished = destination.look(run)
-    if finished:
-        _check_files_are_there(destination)
-        print("nothing is left to do", file=sys.stderr)
-        return
     if destination.read(destination.work_path(EXPORT)) is None:
         _check_room(job, pieces)
     with at_work(destination):
         data = json.dumps(run, indent=2).encode()
         replace_file(destination.work_path(EXPORT), destination.work_path(f"{EXPORT}.part"), [data])
         _run_job(job, pieces, run, options)
+    _check_files_are_there(destination)
     _print_summary(destination)
 
 
@@ -174,11 +185,20 @@ def _job(dataset: Dataset, destination: Destination, layout_name: str) -> Export
 
 
 def _check_files_are_there(destination: Destination) -> None:
-    for entry in json.loads(read_file(destination.path(EXPORT)))["files"]:
+    """Local files, by their sizes; pictures in folders by their number."""
+    if not is_local(destination.output):
+        return
+    description = json.loads(read_file(destination.path(EXPORT)))
+    for entry in description["files"]:
         path = destination.path(entry["name"])
-        found = os.path.getsize(path) if is_local(path) and os.path.exists(path) else None
-        if is_local(path) and found != entry["bytes"]:
+        if not os.path.exists(path) or os.path.getsize(path) != entry["bytes"]:
             raise UserError(f"{path} is missing or damaged. Export into a new folder.")
+    found = sum(len(names) for folder, _, names in os.walk(destination.output))
+    missing = description["in_folders"]["files"] + len(description["files"]) + 1 - found
+    if missing > 0:
+        raise UserError(
+            f"{destination.output}: {missing:,} pictures are missing. Export into a new folder."
+        )
 
 
 def _check_room(job: ExportJob, pieces: list[Piece]) -> None:

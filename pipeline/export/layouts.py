@@ -355,8 +355,8 @@ def _metadata(example: Example) -> dict[str, Any]:
 class WebDataset(Layout):
     """Tar shards for the ``webdataset`` package, one a TFRecord shard; pictures as stored.
 
-    - ``SPLIT-00000.tar`` …: ``BG_FG_FLIP_K.image.jpg``, ``.mask.png``, ``.depth.png`` (where
-      there is depth) and ``.json`` with the columns of index.csv
+    - ``SPLIT-00000.tar`` …: ``BG_FG_FLIP_K.image.jpg``, ``.mask.png`` (of 1 bit where the recipe
+      cuts masks), ``.depth.png`` (where there is depth) and ``.json`` with the columns of index.csv
     - ``inputs.tar``: ``backgrounds/BG.png``, ``foregrounds/FG.png``, ``foreground_masks/FG.png``
     """
 
@@ -381,7 +381,8 @@ class WebDataset(Layout):
 class Folder(Layout):
     """Folders of pictures as stored, and an index.
 
-    ``SPLIT/image/BG_FG_FLIP_K.jpg``, ``SPLIT/mask/BG_FG_FLIP_K.png``, ``SPLIT/depth/…``;
+    ``SPLIT/image/BG_FG_FLIP_K.jpg``, ``SPLIT/mask/BG_FG_FLIP_K.png`` (of 1 bit where the recipe
+    cuts masks), ``SPLIT/depth/…``;
     ``backgrounds/BG.png``, ``foregrounds/FG.png``, ``foreground_masks/FG.png``; ``index.csv``: the
     dataset's, and the paths of the pictures (depth is empty where there is none).
     """

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from transforms.codecs import ImageCodec, encode_image
-from transforms.plasma import PLASMA
+from transforms.plasma import PLASMA, plasma_positions
 
 Format = Literal["jpeg", "png"]
 _SUFFIXES = {"jpeg": "jpg", "png": "png"}
@@ -20,8 +20,9 @@ _SUFFIXES = {"jpeg": "jpg", "png": "png"}
 class Form:
     """How a layout has its pictures; None: as the dataset has them.
 
-    Quality is the recipe's: a JPEG is not encoded again for the sake of another one. `quality` is
-    that of pictures which have to be encoded.
+    Where channels are given they are of 8 bits, as training code divides them by 255. Quality is
+    the recipe's: a JPEG is not encoded again for the sake of another one. `quality` is that of
+    pictures which have to be encoded.
     """
 
     format: Format | None = None
@@ -51,9 +52,11 @@ def fit_picture(data: bytes, stored: dict[str, Any], form: Form) -> Picture:
     has = stored["image"]["encodingFormat"]
     channels = int(stored["image"]["shape"]["dimensions"][2])
     wanted = form.format or has
-    if has == wanted and form.channels in (None, channels):
+    image = open_image(data)
+    as_wanted = form.channels is None or (form.channels == channels and image.mode != "1")
+    if has == wanted and as_wanted:
         return Picture(data, _SUFFIXES[has])
-    image = open_image(data).convert("L" if (form.channels or channels) == 1 else "RGB")
+    image = image.convert("L" if (form.channels or channels) == 1 else "RGB")
     return _encode(np.atleast_3d(np.asarray(image)), wanted, form.quality)
 
 
@@ -73,19 +76,13 @@ def fit_depth(
 def grey_depth(stored: np.ndarray, storage: str) -> np.ndarray:
     """uint8 [h, w] from the least (0) to the greatest (255) depth of a stored map."""
     if storage == "plasma8":
-        return plasma_position(stored)
+        red, green = stored[..., 0].astype(np.uint16), stored[..., 1]
+        return np.asarray(plasma_positions()[red * 256 + green])
     if storage == "norm8":
         return stored
     least, greatest = int(stored.min()), int(stored.max())
     grey = (stored.astype(np.float32) - least) / max(greatest - least, 1) * 255
     return np.rint(grey).astype(np.uint8)
-
-
-def plasma_position(pixels: np.ndarray) -> np.ndarray:
-    """Where the colours uint8 [h, w, 3] stand on the plasma map, uint8 [h, w]: the nearest."""
-    colours = PLASMA.astype(np.float32)
-    likeness = 2 * pixels.astype(np.float32) @ colours.T - np.square(colours).sum(axis=1)
-    return np.asarray(likeness.argmax(axis=2).astype(np.uint8))
 
 
 def depth_in_metres(data: bytes, scale: float) -> np.ndarray:

@@ -90,7 +90,10 @@ class ExportJob:
 
 @dataclass(frozen=True, order=True)
 class Share:
-    """What one piece has for one container; `entries` of a zip."""
+    """What one piece has for one container.
+
+    `entries_crc32c`: of the list of a zip's entries, 0 where the container is none.
+    """
 
     container: str
     piece: int
@@ -98,6 +101,7 @@ class Share:
     bytes: int
     crc32c: int
     entries: int
+    entries_crc32c: int
 
     @property
     def entries_path(self) -> str:
@@ -226,7 +230,7 @@ class _ShareWriter:
     """Writes a piece's share of one container."""
 
     def __init__(self, container: str, piece: int, path: str) -> None:
-        self.share = Share(container, piece, path, 0, 0, 0)
+        self.share = Share(container, piece, path, 0, 0, 0, 0)
         self._kind = container.rsplit(".", 1)[1]
 
     def __enter__(self) -> _ShareWriter:
@@ -237,19 +241,25 @@ class _ShareWriter:
             if self._kind == "zip"
             else None
         )
-        self._bytes = self._crc = self._count = 0
+        self._bytes = self._crc = self._count = self._entries_crc = 0
         return self
 
     def __exit__(self, *error: object) -> None:
         self._open.close()
         self.share = dataclasses.replace(
-            self.share, bytes=self._bytes, crc32c=self._crc, entries=self._count
+            self.share,
+            bytes=self._bytes,
+            crc32c=self._crc,
+            entries=self._count,
+            entries_crc32c=self._entries_crc,
         )
 
     def add(self, file: File) -> None:
         if self._entries is not None:
             entry = ZipEntry.of(file.name, file.data)
-            self._entries.write(f"{entry.crc32} {entry.size} {entry.name}\n".encode())
+            line = f"{entry.crc32} {entry.size} {entry.name}\n".encode()
+            self._entries.write(line)
+            self._entries_crc = google_crc32c.extend(self._entries_crc, line)
             self._write(entry.header())
         elif self._kind == "tar":
             self._write(_tar_header(file))
@@ -281,7 +291,7 @@ def find_pieces(job: ExportJob, finished: Iterable[ExportedFile]) -> dict[int, M
     for file in list_files(job.work_folder):
         if not (match := _PIECE.fullmatch(file.name)) or int(match[1]) in found:
             continue
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, TypeError):
             data = read_description(file.path)
             shares = tuple(Share(**share) for share in data.pop("shares"))
             if all(share.container in joined or _is_there(share) for share in shares):
@@ -291,7 +301,10 @@ def find_pieces(job: ExportJob, finished: Iterable[ExportedFile]) -> dict[int, M
 
 def _is_there(share: Share) -> bool:
     try:
-        return file_checksum(share.path) == (share.crc32c, share.bytes)
+        if file_checksum(share.path) != (share.crc32c, share.bytes):
+            return False
+        is_zip = share.container.endswith(".zip")
+        return not is_zip or file_checksum(share.entries_path)[0] == share.entries_crc32c
     except OSError:
         return False
 

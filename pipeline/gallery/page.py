@@ -15,9 +15,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipeline.errors import UserError
+from pipeline.export.pictures import open_image
 from pipeline.gallery.figures import heat_picture, histogram, placement_map
-from pipeline.looks import colour_depth, depth_bounds, first_examples, open_picture
+from pipeline.looks import (
+    check_is_new,
+    colour_depth,
+    depth_bounds,
+    first_examples,
+    in_proportion,
+    looking_at,
+    write_whole,
+)
 from pipeline.verify import Dataset, open_dataset
 from transforms.plasma import PLASMA
 from transforms.prepared import PreparedInputs, PreparedSource
@@ -42,19 +50,12 @@ def write_gallery(dataset_path: str, page_path: Path, examples: int) -> int:
 
     Raises UserError where there is no dataset, or the page's file is there already.
     """
-    if page_path.exists():
-        raise UserError(f"{page_path} is there already. Name another file.")
+    check_is_new(page_path)
     dataset = open_dataset(dataset_path)
-    try:
+    with looking_at(dataset_path):
         shown, coverages = _look(dataset, examples)
         text = _page(dataset, shown, coverages)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{dataset_path} is damaged: {error}. Mend it by: depthmask verify --repair "
-            f"{dataset_path}"
-        ) from error
-    page_path.parent.mkdir(parents=True, exist_ok=True)
-    page_path.write_text(text, "utf-8")
+    write_whole(page_path, text.encode())
     return len(shown)
 
 
@@ -64,14 +65,10 @@ def _look(dataset: Dataset, examples: int) -> tuple[list[Shown], list[float]]:
     total = sum(shard["examples"] for shard in shards)
     shown: list[Shown] = []
     coverages: list[float] = []
-    seen = 0
-    for shard in shards:
-        # Rounded over the whole, so that shares of small shards add up too.
-        seen += shard["examples"]
-        wanted = -(-examples * seen // total) - len(shown)
+    for shard, wanted in zip(shards, in_proportion(shards, examples), strict=True):
         measured = -(-_MEASURED * shard["examples"] // total)
         for number, features in enumerate(first_examples(dataset, shard, max(wanted, measured))):
-            mask = np.asarray(open_picture(features["mask"]).convert("L"))
+            mask = np.asarray(open_image(features["mask"]).convert("L"))
             coverages.append(float(np.mean(mask >= 128)))
             if number < wanted:
                 shown.append(Shown(shard["split"], features, coverages[-1]))
@@ -113,7 +110,7 @@ def _page(dataset: Dataset, shown: list[Shown], coverages: list[float]) -> str:
         splits="".join(f"<option>{escape(split)}</option>" for split in splits),
         classes="".join(f"<option>{escape(name)}</option>" for name in classes),
         examples="".join(_examples(dataset, shown)),
-        path=escape(Path(dataset.path).name),
+        path=escape(Path(dataset.path).absolute().name),
     )
 
 
@@ -169,7 +166,7 @@ def _example(dataset: Dataset, example: Shown, inputs: PreparedInputs) -> str:
     foreground.putalpha(cutout.alpha)
     background = inputs.background(features["background"])
     composite = _data_uri(features["image"], _kind(features["image"]))
-    mask = open_picture(features["mask"]).convert("L")
+    mask = open_image(features["mask"]).convert("L")
     outline = _data_uri(_png(_outline(np.asarray(mask) >= 128)), "png")
     mirrored = "mirrored" if features["flip"] else ""
     pictures = [
@@ -184,7 +181,7 @@ def _example(dataset: Dataset, example: Shown, inputs: PreparedInputs) -> str:
     ]
     depth = dataset.manifest["depth"]
     if depth:
-        stored = np.asarray(open_picture(features["depth"]))
+        stored = np.asarray(open_image(features["depth"]))
         low, high = depth_bounds(stored, depth)
         picture = _data_uri(_png(colour_depth(stored, depth["storage"])), "png")
         bar = (
