@@ -16,6 +16,7 @@ from transforms.plasma import plasma_positions
 PICTURES = ("image", "mask", "depth")
 # TensorFlow itself knows local paths and gs://.
 _TENSORFLOW_IO_SCHEMES = ("s3", "az", "hdfs", "viewfs")
+_BUFFER_BYTES = 2**20
 
 
 class DatasetError(ValueError):
@@ -144,7 +145,7 @@ def load(
     decode = decoder(info, features, decode_depth=decode_depth)
     files = info.shards(split)
     dataset = tf.data.Dataset.from_tensor_slices(files).interleave(
-        tf.data.TFRecordDataset,
+        lambda file: tf.data.TFRecordDataset(file, buffer_size=_BUFFER_BYTES),
         cycle_length=min(len(files), 16),
         block_length=16,
         num_parallel_calls=tf.data.AUTOTUNE,
@@ -231,7 +232,7 @@ def _background_joiner(
     form = {"name": tf.io.FixedLenFeature([], tf.string)}
     form["image"] = tf.io.FixedLenFeature([], tf.string)
     path = tf.io.gfile.join(info.path, "backgrounds.tfrecord")
-    records = list(tf.data.TFRecordDataset(path))
+    records = list(tf.data.TFRecordDataset(path, buffer_size=_BUFFER_BYTES))
     parsed = tf.io.parse_example(tf.stack(records), form)
     numbers = tf.range(len(records), dtype=tf.int64)
     table = tf.lookup.StaticHashTable(

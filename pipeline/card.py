@@ -161,8 +161,24 @@ def _loading(facts: CardFacts) -> Iterator[str]:
     yield ""
     yield (
         f'or `tensorflow_datasets.builder_from_directory("PATH/TO/THIS/FOLDER").as_dataset('
-        f'"{split}")`. Each record is a `tf.train.Example`; `index.csv` has a row an example.'
+        f'"{split}")`. `index.csv` has a row an example. Without either, each record is a '
+        "`tf.train.Example`:"
     )
+    yield ""
+    yield "```python"
+    yield "import tensorflow as tf"
+    yield ""
+    kinds = ["image", "mask", *(["depth"] if facts.depth else [])]
+    yield f"form = {{name: tf.io.FixedLenFeature([], tf.string) for name in {kinds}}}"
+    yield f'shards = tf.io.gfile.glob("PATH/TO/THIS/FOLDER/depthmask-{split}.tfrecord-*")'
+    yield "for record in tf.data.TFRecordDataset(shards):"
+    yield "    pictures = tf.io.parse_single_example(record, form)"
+    yield '    image = tf.io.decode_image(pictures["image"])  # uint8'
+    yield '    mask = tf.io.decode_image(pictures["mask"])  # uint8, 0 … 255'
+    if facts.depth:
+        bits = "uint16" if facts.recipe.depth.storage == "metric16" else "uint8"
+        yield f'    depth = tf.io.decode_image(pictures["depth"], dtype=tf.{bits})  # see below'
+    yield "```"
 
 
 def _statistics(facts: CardFacts) -> Iterator[str]:
@@ -173,10 +189,10 @@ def _statistics(facts: CardFacts) -> Iterator[str]:
         "behind them are in `statistics.json`."
     )
     yield ""
-    yield from statistics_table(facts.statistics)
+    yield from _statistics_table(facts.statistics)
 
 
-def statistics_table(statistics: dict[str, Any]) -> list[str]:
+def _statistics_table(statistics: dict[str, Any]) -> list[str]:
     """Mean and std by kind, channel by channel, as lines of a Markdown table."""
     lines = [
         "| kind | images | channels | mean | std | mean std of an image |",

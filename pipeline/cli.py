@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,7 +74,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="depthmask", description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="depthmask",
+        description="Makes labelled datasets for depth estimation and foreground segmentation.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"depthmask {version('depthmask')}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     samples = commands.add_parser("samples", help="draw sample inputs", allow_abbrev=False)
@@ -320,11 +326,11 @@ def _verify(arguments: argparse.Namespace) -> int:
         from pipeline.repair import repair
         from pipeline.runner import pipeline_options
 
+        model, options = _depth_model(arguments.depth_model), pipeline_options([])
         with _beam_log(verbose=False):
-            model = _depth_model(arguments.depth_model)
-            made = repair(arguments.dataset, model, pipeline_options([]))
-        print(f"{made} shards were made again")
-    return 0 if report(verify(arguments.dataset, arguments.sample)) else 1
+            made = repair(arguments.dataset, model, options)
+        print(f"{made} {'shard was' if made == 1 else 'shards were'} made again")
+    return 0 if report(verify(arguments.dataset, arguments.sample), arguments.sample) else 1
 
 
 def _gallery(arguments: argparse.Namespace) -> int:

@@ -14,13 +14,14 @@ from pipeline.recipe import Recipe
 from pipeline.workspace import MANIFEST, Workspace
 from transforms.chunks import Shard
 from transforms.encode import INDEX_COLUMNS
-from transforms.files import read_files, replace_file
+from transforms.files import exists, read_files, replace_file
 from transforms.prepared import PreparedSource
 from transforms.segments import add_up, left_out_json
 from transforms.statistics import Moments
 
 FORMAT_VERSION = 1
 DATASET_VERSION = "1.0.0"
+CARD = "README.md"
 _CHANNELS = {
     1: ("grey",),
     2: ("grey", "alpha"),
@@ -98,17 +99,19 @@ def finish_dataset(
             json.dumps(entry, ensure_ascii=False) + "\n"
             for entry in itertools.chain(description.findings, _left_out_entries(shards))
         ),
-        "README.md": dataset_card(card_facts(description, shards, statistics)),
     }
     checksums = dict(description.input_checksums)
 
-    def write(name: str, parts: Iterable[bytes]) -> None:
+    def write(name: str, parts: Iterable[bytes]) -> str:
         part_path = workspace.work_path(f"{name}.{uuid.uuid4().hex[:12]}.part")
-        checksums[name] = crc_text(replace_file(workspace.path(name), part_path, parts))
+        return crc_text(replace_file(workspace.path(name), part_path, parts))
 
-    write("index.csv", itertools.chain([header.encode()], index_parts))
+    checksums["index.csv"] = write("index.csv", itertools.chain([header.encode()], index_parts))
     for name, text in texts.items():
-        write(name, [text.encode()])
+        checksums[name] = write(name, [text.encode()])
+    # The card is its publisher's to complete: no checksum holds it fast, no repair undoes that.
+    if not exists(workspace.path(CARD)):
+        write(CARD, [dataset_card(card_facts(description, shards, statistics)).encode()])
     manifest = manifest_json(description, shards, checksums)
     write(MANIFEST, [_json(manifest).encode()])
 

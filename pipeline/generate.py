@@ -24,7 +24,6 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
-from pipeline.card import statistics_table
 from pipeline.dataflow import resource_hints
 from pipeline.dataset import DatasetDescription, DepthInfo, crc_text
 from pipeline.errors import RunError, UserError
@@ -303,10 +302,16 @@ def print_summary(output: str) -> int:
         mine = [shard for shard in manifest["shards"] if shard["split"] == split]
         print(
             f"{split}: {sum(shard['examples'] for shard in mine):,} examples, "
-            f"{sum(shard['bytes'] for shard in mine) / 1e6:,.1f} MB in {len(mine):,} shards"
+            f"{sum(shard['bytes'] for shard in mine) / 1e6:,.1f} MB in {len(mine):,} "
+            f"{'shard' if len(mine) == 1 else 'shards'}"
         )
-    print(*statistics_table(statistics), sep="\n")
+    print(f"{'':18}{'mean':37}std")
+    for kind, figures in statistics.items():
+        mean, std = (" ".join(f"{value:.6f}" for value in figures[key]) for key in ("mean", "std"))
+        print(f"{kind.replace('_', ' '):18}{mean:37}{std}")
     print(f"The dataset is in {output}")
+    print(f"See it:   depthmask gallery {output} gallery.html")
+    print(f"Check it: depthmask verify {output}")
     left_out = sum(len(shard["left_out"]) for shard in manifest["shards"])
     if left_out:
         print(f"{left_out:,} examples were left out; see {workspace.path('errors.jsonl')}")

@@ -438,6 +438,15 @@ def _validate(data: Mapping[str, Any], source: str) -> Recipe:
         raise UserError("\n".join([f"{source} cannot be used:", *problems])) from error
 
 
+# What pydantic says in terms of Python.
+_WANTED = {
+    "tuple_type": "a list of numbers, such as [1, 2]",
+    "model_type": "a section of keys",
+    "model_attributes_type": "a section of keys",
+    "dict_type": "a section of keys",
+}
+
+
 def _explain(problem: Mapping[str, Any]) -> str:
     location = [str(part) for part in problem["loc"]]
     # pydantic names the chosen kind of size in the path; the user wrote no such key.
@@ -451,6 +460,9 @@ def _explain(problem: Mapping[str, Any]) -> str:
         )
     if problem["type"] == "extra_forbidden":
         return f"  {key}: no such key. {_known_keys(location)}"
+    if problem["type"] in _WANTED:
+        shown = reprlib.repr(problem["input"])
+        return f"  {key}: must be {_WANTED[problem['type']]}, not {shown}"
     if problem["type"] == "value_error":
         return f"  {key + ': ' if key else ''}{problem['ctx']['error']}"
     shown = "" if problem["type"] == "missing" else f" (it is {reprlib.repr(problem['input'])})"

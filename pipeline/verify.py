@@ -533,11 +533,12 @@ def _touched(start: int, stop: int, jpeg: bool) -> slice:
     return slice(max(0, start), max(0, stop))
 
 
-def report(checks: Iterable[Check]) -> bool:
-    """Prints one line a check; says whether all hold."""
+def report(checks: Iterable[Check], sample: int | None = None) -> bool:
+    """Prints one line a check of the dataset, or of that sample of it; says whether all hold."""
     good = True
     for check in checks:
         print(check, flush=True)
         good = good and not check.problems
-    print("The dataset is right." if good else "The dataset is NOT right.")
+    looked_at = "dataset" if sample is None else "sample"
+    print(f"The {looked_at} is right." if good else "The dataset is NOT right.")
     return good

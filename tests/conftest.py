@@ -95,3 +95,16 @@ def file_bytes(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+@pytest.fixture(scope="session")
+def with_depth(folders: InputFolders, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """72 examples with depth in metres, 20×24."""
+    import keras
+
+    folder = tmp_path_factory.mktemp("depth")
+    picture = keras.Input((None, None, 3))
+    half = keras.layers.AveragePooling2D(2)(picture)
+    grey = keras.layers.Conv2D(1, 1, kernel_initializer=keras.initializers.Constant(1 / 3))(half)
+    keras.Model(picture, keras.layers.Rescaling(2.0, offset=1.0)(grey)).save(folder / "m.keras")
+    return make_dataset(folders, folder / "made", depth_model=f"keras:{folder / 'm.keras'}")

@@ -239,25 +239,6 @@ def test_depth_by_a_keras_model(folders: InputFolders, tmp_path: Path):
     assert statistics["images"] == 72 and 1 <= statistics["mean"][0] * 65.535 <= 3
 
 
-def test_the_card_says_what_was_measured(dataset: Path):
-    card = (dataset / "README.md").read_text("utf-8")
-    made = records(dataset)
-    for kind, key in (("composites", "image"), ("masks", "mask")):
-        total = sum(len(record[key]) for record in made)
-        assert f"| {kind} | 72 | 48×40 |" in card and f"| {total:,} |" in card
-    sizes = {(record["foreground"], record["width"], record["height"]) for record in made}
-    widths, heights = zip(*((width, height) for _, width, height in sizes), strict=True)
-    drawn = f"{min(widths)}…{max(widths)} × {min(heights)}…{max(heights)} at scale 1"
-    assert f"| foregrounds | 3 | {drawn} |" in card
-    shards = sum(path.stat().st_size for path in dataset.glob("*train*"))
-    assert f"| train | 65 | 90.3% | 4 | {shards:,} |" in card
-    assert "Classes of backgrounds: hall (2), kitchen (2)." in card
-    statistics = json.loads((dataset / "statistics.json").read_text())
-    mean = ", ".join(f"{value:.6f}" for value in statistics["composites"]["mean"])
-    assert f"| composites | 72 | red, green, blue | {mean} |" in card
-    assert "licence of the backgrounds: …" in card
-
-
 def test_more_pictures_change_none_of_the_old_examples(tmp_path: Path):
     """A dataset grows by another run, with more inputs, into a new folder."""
     few = draw_inputs(tmp_path / "few", backgrounds=3, foregrounds=2)

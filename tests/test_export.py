@@ -25,21 +25,8 @@ from pipeline.export.zips import ZipEntry, end_of_directory
 from pipeline.inputs import InputFolders
 from pipeline.recipe import builtin_recipes
 from pipeline.runner import pipeline_options
-from tests.conftest import ONE_WORKER, file_bytes, make_dataset
+from tests.conftest import ONE_WORKER, file_bytes
 from tests.test_dataset import records
-
-
-@pytest.fixture(scope="module")
-def with_depth(folders: InputFolders, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """72 examples with depth in metres, 20×24."""
-    import keras
-
-    folder = tmp_path_factory.mktemp("depth")
-    picture = keras.Input((None, None, 3))
-    half = keras.layers.AveragePooling2D(2)(picture)
-    grey = keras.layers.Conv2D(1, 1, kernel_initializer=keras.initializers.Constant(1 / 3))(half)
-    keras.Model(picture, keras.layers.Rescaling(2.0, offset=1.0)(grey)).save(folder / "m.keras")
-    return make_dataset(folders, folder / "made", depth_model=f"keras:{folder / 'm.keras'}")
 
 
 def exported(dataset: Path, output: Path, layout: str, workers=ONE_WORKER) -> Path:
