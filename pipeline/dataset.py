@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.card import CardFacts, SplitFacts, dataset_card
 from pipeline.recipe import Recipe
-from pipeline.workspace import MANIFEST, Workspace
+from pipeline.workspace import MANIFEST, Workspace, differences
 from transforms.chunks import Shard
 from transforms.encode import INDEX_COLUMNS
 from transforms.files import exists, read_files, replace_file
@@ -85,6 +85,8 @@ def finish_dataset(
     Runs again harmlessly, should the runner retry it: the work folder is left to the launcher.
     """
     workspace = description.workspace
+    if differences(workspace.read_run(), json.loads(json.dumps(description.run))):
+        raise RuntimeError(f"{workspace.output}: another run has been begun here, with --restart")
     order = list(description.recipe.splits.fractions)
     shards = sorted(shards, key=lambda shard: (order.index(shard.key.split), shard.key.shard))
     statistics = statistics_json(description.input_moments | moments)

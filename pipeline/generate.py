@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import apache_beam as beam
+import google_crc32c
 import grpc
 import numpy as np
 from apache_beam.io.filesystems import FileSystems
@@ -161,6 +162,13 @@ def _check_shards_are_there(workspace: Workspace) -> None:
             )
 
 
+def shard_layout(plan: Plan, description: DatasetDescription) -> ShardLayout:
+    """Where the run that makes this dataset puts what it makes."""
+    workspace = description.workspace
+    run = crc_text(google_crc32c.value(json.dumps(description.run, sort_keys=True).encode()))
+    return ShardLayout(workspace.output, workspace.work_folder, run, plan.shard_sizes)
+
+
 def run_job(
     plan: Plan,
     source: PreparedSource,
@@ -169,8 +177,7 @@ def run_job(
     options: PipelineOptions,
 ) -> None:
     """Runs the graph over a workspace whose run is written down. Raises RunError."""
-    workspace = description.workspace
-    layout = ShardLayout(workspace.output, workspace.work_folder, plan.shard_sizes)
+    layout = shard_layout(plan, description)
     print(plan.summary, file=sys.stderr)
     pipeline = beam.Pipeline(options=options)
     hints = resource_hints(options, depth is not None)

@@ -10,7 +10,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.dataset import DatasetDescription, DepthInfo, crc_text
 from pipeline.errors import RunError, UserError
-from pipeline.generate import at_work, run_job, try_depth_model
+from pipeline.generate import at_work, run_job, shard_layout, try_depth_model
 from pipeline.job import depth_stage
 from pipeline.plan import Plan
 from pipeline.recipe import Recipe
@@ -51,7 +51,7 @@ def repair(output: str, depth_model: ModelChoice | None, options: PipelineOption
         plan = Plan(recipe, source.backgrounds, source.foregrounds)
         depth = _depth_stage(manifest, recipe, depth_model)
         description = _description(workspace, manifest, recipe)
-        layout = ShardLayout(output, workspace.work_folder, plan.shard_sizes)
+        layout = shard_layout(plan, description)
         if depth:
             try_depth_model(depth, plan, source)  # refuses one that does not run here
         damaged = 0

@@ -34,7 +34,7 @@ _OURS = re.compile(
     r"(dataset_info|features|statistics|manifest)\.json|README\.md|recipe\.yaml|errors\.jsonl"
 )
 # All that a run puts into its work folder.
-_OUR_WORK = re.compile(r"(lock|run)\.json|inputs/|\w+-\d{5,}/|[^/]+\.part$")
+_OUR_WORK = re.compile(r"(lock|run)\.json|inputs/|[0-9a-f]{8}-\w+-\d{5,}/|[^/]+\.part$")
 
 
 class State(enum.Enum):

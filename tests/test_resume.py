@@ -38,7 +38,9 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return made
 
 
-def interrupt(monkeypatch: pytest.MonkeyPatch, folders: InputFolders, output: Path, after: int):
+def interrupt(
+    monkeypatch: pytest.MonkeyPatch, folders: InputFolders, output: Path, after: int, *settings: str
+):
     """A run that fails at its writing of the segment after so many."""
     written = []
     original = segments.write_segment
@@ -52,7 +54,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, folders: InputFolders, output: Pa
     with monkeypatch.context() as patch:
         patch.setattr(segments, "write_segment", failing)
         with pytest.raises(RunError, match="No space left on device") as caught:
-            make_dataset(folders, output)
+            make_dataset(folders, output, *settings)
     assert "\n" not in str(caught.value)
 
 
@@ -67,6 +69,36 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
     assert file_bytes(output) == file_bytes(dataset)
     # Chunks of 7 in shards of 17, 16, 16, 16 and 7 are 13 in all.
     assert len(encoded) == 13 - 7
+
+
+def test_what_another_run_still_writes_is_not_taken_for_this_ones(
+    monkeypatch, folders: InputFolders, dataset: Path, tmp_path: Path
+):
+    """A job on a cluster that outlives its command, while another is begun in its place."""
+    outlived, output = tmp_path / "outlived", tmp_path / "made"
+    interrupt(monkeypatch, folders, outlived, 7, "seed=3")
+    interrupt(monkeypatch, folders, output, 2)
+    for folder in (outlived / "_unfinished").glob("*-train-*"):
+        shutil.copytree(folder, output / "_unfinished" / folder.name)
+    make_dataset(folders, output)
+    assert file_bytes(output) == file_bytes(dataset)
+
+
+def test_a_job_that_outlives_its_run_finishes_nothing(
+    monkeypatch, folders: InputFolders, tmp_path: Path
+):
+    output = tmp_path / "made"
+    interrupt(monkeypatch, folders, output, 2)
+    make = segments.write_segment
+
+    def begun_anew_meanwhile(chunk, folder):
+        (output / "_unfinished" / "run.json").write_text('{"recipe": {"seed": 3}}')
+        return make(chunk, folder)
+
+    monkeypatch.setattr(segments, "write_segment", begun_anew_meanwhile)
+    with pytest.raises(RunError, match="another run has been begun here"):
+        make_dataset(folders, output)
+    assert not (output / "manifest.json").exists()
 
 
 def test_a_finished_shard_is_not_made_again(
@@ -282,7 +314,7 @@ def test_a_shard_that_is_found_finished_and_in_parts_comes_out_once():
     key = ShardKey("train", 0)
     shard = Shard(key, "shard", "index.csv", 7, 70, 1, {}, {})
     segment = Segment(ChunkKey(key, 0, 7), "gone.tfrecord", 70, 1, {}, {})
-    layout = ShardLayout("out", "out/_unfinished", {"train": (7,)})
+    layout = ShardLayout("out", "out/_unfinished", "5d1c0a2b", {"train": (7,)})
     with beam.Pipeline(options=pipeline_options(ONE_WORKER)) as pipeline:
         parts = pipeline | beam.Create([segment, shard, segment, shard])
         assert_that(parts | AssembleShards(layout), equal_to([shard]))

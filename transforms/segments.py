@@ -2,9 +2,12 @@
 
 Everything that an unfinished run has made lies in its work folder, one folder a shard::
 
-    train-00003/0000080-n80-6f3a….tfrecord   a segment's records
-    train-00003/0000080-n80-6f3a….json       what they are; written last, so they are whole
-    train-00003/shard.json, index.csv        of a shard that is joined; its segments are gone
+    5d1c…-train-00003/0000080-n80-6f3a….tfrecord   a segment's records
+    5d1c…-train-00003/0000080-n80-6f3a….json       what they are; written last, so they are whole
+    5d1c…-train-00003/shard.json, index.csv        of a shard that is joined; its segments are gone
+
+A folder's name begins with the run that it belongs to: a job on a cluster may outlive the command
+that began it, and must not mix with another that is begun in its place.
 """
 
 from __future__ import annotations
@@ -42,10 +45,15 @@ _SEGMENT = re.compile(r"(\d{7})-n(\d+)-[0-9a-f]+\.json")
 
 @dataclass(frozen=True)
 class ShardLayout:
-    """Where shards go and how many examples each has. `shard_sizes`: by split, shard by shard."""
+    """Where shards go and how many examples each has.
+
+    `run` is the checksum of all that decides a run's bytes. `shard_sizes`: by split, shard by
+    shard.
+    """
 
     output: str
     work_folder: str
+    run: str
     shard_sizes: dict[str, tuple[int, ...]]
 
     def path(self, key: ShardKey) -> str:
@@ -56,7 +64,7 @@ class ShardLayout:
 
     def folder(self, key: ShardKey) -> str:
         """The shard's own folder in the work folder."""
-        return join(self.work_folder, f"{key.split}-{key.shard:05d}")
+        return join(self.work_folder, f"{self.run}-{key.split}-{key.shard:05d}")
 
     def description_path(self, key: ShardKey) -> str:
         return join(self.folder(key), "shard.json")
