@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import functools
-import itertools
 import json
 import multiprocessing
 import os
@@ -21,11 +20,13 @@ from tqdm import tqdm
 
 from pipeline.dataset import crc_text, statistics_json
 from pipeline.errors import UserError
+from pipeline.plan import Plan
 from pipeline.recipe import Recipe
 from transforms.codecs import encode_image, encode_mask
 from transforms.compose import binarise, paste_mask, resize
 from transforms.depth.errors import first_line
-from transforms.files import file_checksum, join, open_file, read_file
+from transforms.encode import INDEX_COLUMNS, index_rows
+from transforms.files import join, open_file, read_file, stored_checksum
 from transforms.prepared import PreparedInputs, PreparedSource
 from transforms.quiet import quiet_stderr
 from transforms.statistics import Moments, measure, merge
@@ -158,7 +159,7 @@ def check_files(dataset: Dataset) -> Check:
     total = 0
     for name, crc, size in expected:
         try:
-            found_crc, found_size = file_checksum(dataset.file(name))
+            found_crc, found_size = stored_checksum(dataset.file(name))
         except OSError:
             check.problems.append(f"{name} is missing")
             continue
@@ -210,15 +211,15 @@ class _IndexRow:
     values: dict[str, str]
 
 
-def _index_rows(path: str, start: int | None = None) -> Iterator[_IndexRow]:
-    """The rows of a dataset's index from that byte on, or all. A row is always one line.
+def _index_rows(path: str) -> Iterator[_IndexRow]:
+    """The rows of a dataset's index. A row is always one line.
 
     Raises ValueError where the file is no such index.
     """
     with open_file(join(path, "index.csv")) as file:
         header = file.readline()
         columns = header.decode().strip().split(",")
-        start = file.seek(len(header) if start is None else start)
+        start = len(header)
         for line in file:
             (values,) = csv.reader([line.decode()])
             yield _IndexRow(start, dict(zip(columns, values, strict=True)))
@@ -302,8 +303,8 @@ def _check_examples(
         tqdm(total=len(shards), unit="shard", disable=None) as bar,
     ):
         futures = [
-            executor.submit(check_shard, dataset.path, shard, start, limit)
-            for shard, start, limit in zip(shards, starts, limits, strict=True)
+            executor.submit(check_shard, dataset.path, number, start, limit)
+            for number, (start, limit) in enumerate(zip(starts, limits, strict=True))
         ]
         for future in futures:
             reports.append(future.result())
@@ -312,7 +313,7 @@ def _check_examples(
     looked = f"{examples:,} of {total:,} examples" if sample is not None else f"{examples:,}"
     compared = sum(report.outside_compared for report in reports)
     details = {
-        "records": f"{looked} parse and agree with index.csv",
+        "records": f"{looked} parse and agree with index.csv, and both with the recipe",
         "pictures": f"{looked} decode to the right size",
         "masks": f"{looked} are exactly their foreground's, at x, y, width, height",
         "composites": f"{compared:,} compared; equal to the background outside the foreground",
@@ -352,13 +353,11 @@ def _check_statistics(dataset: Dataset, moments: dict[str, Moments]) -> Check:
     return check
 
 
-def check_shard(
-    path: str, shard: dict[str, Any], start: int | None, limit: int | None
-) -> ShardReport:
+def check_shard(path: str, number: int, start: int | None, limit: int | None) -> ShardReport:
     """Reads one shard, or its first `limit` examples, and compares it with what it should be.
 
-    `path`: the dataset's. `shard`: its entry in the manifest. `start`: where its rows begin in
-    index.csv.
+    `path`: the dataset's. `number`: the shard's in the manifest. `start`: where its rows begin in
+    index.csv, None where it has none.
     """
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # reading needs no GPU; another process may
     with quiet_stderr():
@@ -369,13 +368,14 @@ def check_shard(
         tf.config.list_physical_devices()
     tf.config.threading.set_inter_op_parallelism_threads(1)
     checker = _example_checker(path)
+    shard = checker.dataset.manifest["shards"][number]
     report = ShardReport()
     decode = decoder(read_info(path), decode_depth=False)
     records = tf.data.TFRecordDataset(join(path, shard["file"]), buffer_size=_READ_BYTES)
     if limit is not None:
         records = records.take(limit)
     batches = records.map(decode).batch(64).prefetch(1).as_numpy_iterator()
-    rows = itertools.islice(_index_rows(path, start), shard["examples"])
+    rows = checker.planned_rows(number, start, report)
     try:
         for batch in batches:
             checker.check(batch, rows, report)
@@ -407,14 +407,34 @@ class _ExampleChecker:
     """Compares batches of decoded examples with index, inputs and recipe."""
 
     def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
         self._recipe = dataset.recipe
-        self._inputs = PreparedInputs(PreparedSource.of_dataset(dataset.path))
+        source = PreparedSource.of_dataset(dataset.path)
+        self._plan = Plan(dataset.recipe, source.backgrounds, source.foregrounds)
+        self._inputs = PreparedInputs(source)
         self._stored_background = functools.lru_cache(1024)(self._encode_background)
 
+    def planned_rows(
+        self, number: int, start: int | None, report: ShardReport
+    ) -> Iterator[dict[str, str]]:
+        """What the recipe places in a shard, as index.csv should have it from byte `start` on."""
+        left_out = {
+            example["id"] for example in self.dataset.manifest["shards"][number]["left_out"]
+        }
+        with open_file(join(self.dataset.path, "index.csv")) as file:
+            file.seek(start or 0)
+            for key in self._plan.chunk_keys(self._plan.shard_keys()[number]):
+                text = index_rows(self._plan.chunk(key), left_out)
+                if file.read(len(text.encode())) != text.encode():
+                    report.add(
+                        "records", f"index.csv, from byte {start}: not what the recipe places"
+                    )
+                yield from csv.DictReader(text.splitlines(), INDEX_COLUMNS)
+
     def check(
-        self, batch: dict[str, np.ndarray], rows: Iterator[_IndexRow], report: ShardReport
+        self, batch: dict[str, np.ndarray], rows: Iterator[dict[str, str]], report: ShardReport
     ) -> None:
-        """`batch`: as `depthmask.load` batches it, depth as stored."""
+        """`batch`: as `depthmask.load` batches it, depth as stored. `rows`: as planned."""
         n = len(batch["id"])
         texts = {
             name: [value.decode() for value in batch[name]]
@@ -427,8 +447,8 @@ class _ExampleChecker:
         expected_masks = np.zeros(batch["mask"].shape[:3], np.uint8)
         for i, row in zip(range(n), rows, strict=False):
             example = {name: str(values[i]) for name, values in (texts | numbers).items()}
-            if any(row.values[name] != value for name, value in example.items()):
-                report.add("records", f"{example['id']} is not what index.csv says")
+            if any(row[name] != value for name, value in example.items()):
+                report.add("records", f"{example['id']} is not what the recipe places there")
                 continue
             box = _Box(*(numbers[name][i] for name in ("x", "y", "width", "height")))
             cutout = resize(

@@ -88,7 +88,15 @@ def test_a_moved_box_is_caught(copy: Path):
         examples[3]["x"] += 1
 
     rewrite(copy, move)
-    assert "is not what index.csv says" in failures(copy)["records"][0]
+    assert "is not what the recipe places there" in failures(copy)["records"][0]
+
+
+def test_examples_of_another_recipe_are_caught(copy: Path):
+    recipe = copy / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("seed: 0", "seed: 1"))
+    found = failures(copy)["records"]
+    assert any("index.csv, from byte" in problem for problem in found)
+    assert any("is not what the recipe places there" in problem for problem in found)
 
 
 def test_a_doubled_example_is_caught(copy: Path):
