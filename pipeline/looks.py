@@ -14,7 +14,7 @@ from PIL import Image
 
 from pipeline.errors import UserError
 from pipeline.export.pictures import grey_depth
-from pipeline.verify import Dataset
+from pipeline.finished import Dataset
 from transforms.files import open_file
 from transforms.plasma import PLASMA
 from transforms.records import parse_example, read_records

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from pipeline.export.pictures import open_image
+from pipeline.finished import Dataset, open_dataset
 from pipeline.looks import (
     check_is_new,
     colour_depth,
@@ -19,7 +20,6 @@ from pipeline.looks import (
     looking_at,
     write_whole,
 )
-from pipeline.verify import Dataset, open_dataset
 from transforms.prepared import PreparedInputs, PreparedSource
 
 _GAP = 6

@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import csv
 import functools
-import json
 import multiprocessing
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-import yaml
 from PIL import Image
 from tqdm import tqdm
 
 from pipeline.dataset import crc_text, statistics_json
-from pipeline.errors import UserError
+from pipeline.finished import Dataset, open_dataset
 from pipeline.plan import Plan
-from pipeline.recipe import Recipe
 from transforms.codecs import encode_image, encode_mask
 from transforms.compose import binarise, paste_mask, resize
-from transforms.depth.errors import first_line
 from transforms.encode import INDEX_COLUMNS, index_rows
-from transforms.files import join, open_file, read_file, stored_checksum
+from transforms.files import join, open_file, stored_checksum
 from transforms.prepared import PreparedInputs, PreparedSource
 from transforms.quiet import quiet_stderr
 from transforms.statistics import Moments, measure, merge
-
-_T = TypeVar("_T")
 
 # JPEG codes blocks of at most 16×16 pixels one by one; its decoders smooth chroma over the border.
 _JPEG_BLOCK = 16
@@ -76,53 +70,6 @@ class ShardReport:
 
     def add(self, check: str, problem: str) -> None:
         self.problems.setdefault(check, []).append(problem)
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A dataset folder as its own files describe it."""
-
-    path: str
-    manifest: dict[str, Any]
-    statistics: dict[str, Any]
-    recipe: Recipe
-
-    def file(self, name: str) -> str:
-        return join(self.path, name)
-
-
-def open_dataset(path: str) -> Dataset:
-    """Raises UserError where there is no finished dataset, or one that does not describe itself."""
-    repair = "verify --repair writes it anew."
-    return Dataset(
-        path,
-        manifest=_described(
-            join(path, "manifest.json"),
-            json.loads,
-            "Put it back from a copy, or run generate again with --restart.",
-        ),
-        statistics=_described(join(path, "statistics.json"), json.loads, repair),
-        recipe=_described(join(path, "recipe.yaml"), _parse_recipe, repair),
-    )
-
-
-def _parse_recipe(text: bytes) -> Recipe:
-    return Recipe.model_validate(yaml.safe_load(text))
-
-
-def _described(path: str, parse: Callable[[bytes], _T], remedy: str) -> _T:
-    """What a file says of the dataset. Raises UserError where it is missing or damaged."""
-    try:
-        text = read_file(path)
-    except OSError as error:
-        raise UserError(
-            f"{path}: there is no such file, so this is not a finished dataset. Give a folder "
-            "that generate has finished."
-        ) from error
-    try:
-        return parse(text)
-    except (ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path} is damaged: {first_line(error)}. {remedy}") from error
 
 
 def verify(path: str, sample: int | None = None) -> Iterator[Check]:

@@ -70,7 +70,7 @@ def test_an_unknown_command_is_refused():
 def test_a_folder_that_is_no_dataset_is_said(tmp_path: Path, capsys):
     assert main(["verify", str(tmp_path)]) == 2
     assert (
-        "manifest.json: there is no such file, so this is not a finished" in capsys.readouterr().err
+        "manifest.json: there is no such file. So this is not a finished" in capsys.readouterr().err
     )
 
 

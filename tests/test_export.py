@@ -284,7 +284,7 @@ def test_what_cannot_be_exported_is_said_before_anything_is_done(
         with pytest.raises(UserError, match=f"has no depth, which layout {layout} needs"):
             exported(dataset, out, layout)
     with pytest.raises(
-        UserError, match=r"manifest.json: there is no such file, so this is not a finished"
+        UserError, match=r"manifest.json: there is no such file. So this is not a finished"
     ):
         exported(tmp_path, out, "folder")
     copy = Path(shutil.copytree(dataset, tmp_path / "copy"))
@@ -325,7 +325,7 @@ def test_classes_and_metres_are_asked_for(
 def test_backgrounds_without_class_do_not_fit_monodepthmask(
     folders: InputFolders, with_depth: Path, tmp_path: Path
 ):
-    from pipeline.verify import open_dataset
+    from pipeline.finished import open_dataset
     from transforms.prepared import PreparedPicture, PreparedSource
 
     source = PreparedSource(

@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import UserError
+from pipeline.finished import open_dataset
 from pipeline.gallery.figures import histogram, placement_map
 from pipeline.gallery.page import write_gallery
 from pipeline.inputs import InputFolders
 from pipeline.sheet import write_sheet
-from pipeline.verify import open_dataset
 from tests.conftest import draw_inputs, make_dataset
 
 

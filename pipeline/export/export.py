@@ -35,9 +35,10 @@ from pipeline.export.pieces import (
     piece_files,
     plan_pieces,
 )
+from pipeline.finished import Dataset, open_dataset
 from pipeline.generate import at_work, run_pipeline
 from pipeline.progress import Progress
-from pipeline.verify import Dataset, check_files, open_dataset
+from pipeline.verify import check_files
 from pipeline.workspace import differences
 from transforms.files import (
     delete_files,

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 from pipeline.errors import UserError
 from pipeline.export.pictures import DepthForm, Form, Picture, depth_in_metres
-from pipeline.verify import Dataset
+from pipeline.finished import Dataset
 from transforms.encode import INDEX_COLUMNS
 from transforms.prepared import PreparedPicture, PreparedSource
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image
 
-from pipeline.verify import Dataset
+from pipeline.finished import Dataset
 from transforms.files import open_file
 from transforms.plasma import PLASMA
 

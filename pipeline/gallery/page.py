@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.export.pictures import open_image
+from pipeline.finished import Dataset, open_dataset
 from pipeline.gallery.figures import heat_picture, histogram, placement_map
 from pipeline.looks import (
     check_is_new,
@@ -26,7 +27,6 @@ from pipeline.looks import (
     looking_at,
     write_whole,
 )
-from pipeline.verify import Dataset, open_dataset
 from transforms.plasma import PLASMA
 from transforms.prepared import PreparedInputs, PreparedSource
 
