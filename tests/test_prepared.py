@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,3 +94,19 @@ def test_threads_at_once_get_the_right_pictures(
     assert not wrong
     kept = inputs.kept_foregrounds
     assert kept.bytes <= CAPACITY and kept.bytes > CAPACITY // 4
+
+
+def test_a_dataset_whose_prepared_pictures_are_damaged_is_not_opened(dataset: Path, tmp_path: Path):
+    copy = Path(shutil.copytree(dataset, tmp_path / "copy"))
+    whole = PreparedSource.of_dataset(str(copy))
+    path = copy / "foregrounds.tfrecord"
+    data = path.read_bytes()
+    last = whole.foregrounds[-1]
+    assert last.offset + last.length == len(data)
+    for size in (len(data) - 1, last.offset + 5):
+        path.write_bytes(data[:size])
+        with pytest.raises(ValueError, match=f"torn record at byte {last.offset}"):
+            PreparedSource.of_dataset(str(copy))
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        PreparedSource.of_dataset(str(copy))

@@ -15,11 +15,13 @@ from typing import IO, Generic, TypeVar
 import numpy as np
 from PIL import Image, ImageOps
 
-from transforms.files import is_local, join, open_file, read_file
+from transforms.files import is_local, join, open_file
 from transforms.records import (
+    FRAME_BYTES,
     FeatureValue,
     frame_record,
     parse_example,
+    read_records,
     serialize_example,
     unframe_records,
 )
@@ -153,20 +155,21 @@ def _paths(folder: str) -> tuple[str, str]:
 def _read_pictures(path: str) -> tuple[PreparedPicture, ...]:
     pictures = []
     offset = 0
-    for record in unframe_records(read_file(path)):
-        features = parse_example(record)
-        length = len(frame_record(record))
-        pictures.append(
-            PreparedPicture(
-                name=_text(features["name"]),
-                width=int(features["width"]),
-                height=int(features["height"]),
-                offset=offset,
-                length=length,
-                label=_text(features.get("class", b"")),
+    with open_file(path) as file:
+        for record in read_records(file):
+            features = parse_example(record)
+            length = len(record) + FRAME_BYTES
+            pictures.append(
+                PreparedPicture(
+                    name=_text(features["name"]),
+                    width=int(features["width"]),
+                    height=int(features["height"]),
+                    offset=offset,
+                    length=length,
+                    label=_text(features.get("class", b"")),
+                )
             )
-        )
-        offset += length
+            offset += length
     return tuple(pictures)
 
 
