@@ -48,6 +48,16 @@ def make_pictures(folder: Path, count: int) -> InputFolders:
     return InputFolders(str(folder / "backgrounds"), str(folder / "foregrounds"))
 
 
+class CountingInputs(PreparedInputs):
+    """Counts the backgrounds that are not in the cache."""
+
+    read = 0
+
+    def background(self, name: str) -> Image.Image:
+        self.read += self.kept_backgrounds.get(name) is None
+        return super().background(name)
+
+
 def memory() -> float:
     """MiB of this process."""
     return float(psutil.Process().memory_full_info().pss) / 2**20
@@ -79,20 +89,20 @@ def main() -> None:
             f"{seconds * 1000:.1f} ms a chunk of {chunks[0].examples}; as the graph carries it: "
             f"{len(pickler.dumps(plan)) / 1e6:.1f} MB"
         )
-        inputs = PreparedInputs(source)
+        inputs = CountingInputs(source)
         before = memory()
         for done, spec in enumerate(specs, 1):
             compose_chunk(spec, inputs, recipe.masks.binary_threshold)
             if done % 80 == 0:
-                backgrounds, foregrounds = (
-                    inputs.background.cache_info(),
-                    inputs.foreground.cache_info(),
-                )
+                backgrounds, foregrounds = inputs.kept_backgrounds, inputs.kept_foregrounds
+                examples = sum(len(spec.placements) for spec in specs[:done])
                 print(
                     f"{done} chunks: cache {memory() - before:.0f} MiB, "
-                    f"{backgrounds.currsize:,} of {backgrounds.maxsize:,} backgrounds, "
-                    f"{foregrounds.currsize:,} of {foregrounds.maxsize:,} cut-outs, "
-                    f"{1 - backgrounds.hits / (backgrounds.hits + backgrounds.misses):.0%} misses"
+                    f"{len(backgrounds):,} of {count:,} backgrounds in "
+                    f"{backgrounds.bytes / 2**20:.0f} MiB, "
+                    f"{len(foregrounds):,} of {2 * count:,} cut-outs in "
+                    f"{foregrounds.bytes / 2**20:.0f} MiB, "
+                    f"{inputs.read / examples:.0%} of examples read their background"
                 )
 
 

@@ -56,6 +56,7 @@ class FaultyProxy(ThreadingHTTPServer):
         self.random = random.Random(0)
         self.faults: Counter[str] = Counter()
         self.requests: Counter[str] = Counter()
+        self.connections = 0
         self.sent_bytes = 0
         self._lock = threading.Lock()
 
@@ -74,6 +75,10 @@ class FaultyProxy(ThreadingHTTPServer):
             "https_proxy": self.url,
             "CURL_CA_BUNDLE": str(self.certificate),
         }
+
+    def process_request(self, request, client_address) -> None:
+        self.connections += 1
+        super().process_request(request, client_address)
 
     def next_fault(self, method: str, body: bytes) -> str:
         """The fault that a request meets, or an empty text."""
@@ -94,6 +99,8 @@ class FaultyProxy(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # An answer's head and body are sent apart: on a connection that is kept the body would wait.
+    disable_nagle_algorithm = True
     server: FaultyProxy
 
     def do_CONNECT(self) -> None:

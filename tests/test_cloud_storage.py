@@ -11,6 +11,7 @@ import google_crc32c
 import keras
 import numpy as np
 import pytest
+from apache_beam.io.filesystems import FileSystems
 
 import depthmask
 from pipeline.errors import RunError, UserError
@@ -128,7 +129,7 @@ def test_an_export_is_the_same_there(
 def test_throttling_errors_and_broken_uploads_cost_no_byte(
     storage: FaultyProxy, remote: InputFolders, dataset: Path
 ):
-    storage.random, storage.rate = random.Random(5), 0.06
+    storage.random, storage.rate = random.Random(5), 0.1
     for _ in range(5):
         try:
             make_dataset(remote, "gs://bucket/faulty")
@@ -172,6 +173,37 @@ def test_a_missing_bucket_and_a_missing_folder_are_said(storage: FaultyProxy, re
         make_dataset(remote, "gs://nowhere/made")
     with pytest.raises(UserError, match="gs://bucket/none: there are no pictures in it"):
         make_dataset(InputFolders("gs://bucket/none", remote.foregrounds), "gs://bucket/other")
+
+
+def test_connections_are_kept_and_the_bucket_is_asked_for_once(storage: FaultyProxy):
+    paths = [f"gs://bucket/many/{i:02d}" for i in range(48)]
+    write_file(paths[0], [b"0"])  # a first connection, and the bucket
+    storage.requests.clear()
+    storage.connections = 0
+    for i, path in enumerate(paths):
+        write_file(path, [b"%d" % i])
+        files.stored_checksum(path)
+    assert list(files.read_files(paths)) == [b"%d" % i for i in range(48)]
+    # A read asks for the object's size, and then for its bytes.
+    assert storage.requests["POST"] == 48
+    assert 48 + 2 * 48 <= storage.requests["GET"] <= 48 + 2 * 48 + 1
+    assert storage.connections <= 16 + 1
+
+
+def test_another_emulator_or_other_options_are_followed(
+    storage: FaultyProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = "gs://bucket/somewhere"
+    write_file(path, [b"here"])
+    with cloud_storage(tmp_path) as other, monkeypatch.context() as patch:
+        patch.setenv("STORAGE_EMULATOR_HOST", other.url)
+        assert not files.exists(path)
+        write_file(path, [b"there"])
+        assert read_file(path) == b"there"
+    assert read_file(path) == b"here"
+    monkeypatch.setattr(FileSystems, "_pipeline_options", pipeline_options(("--project=other",)))
+    assert gcs._access.to(path).client.project == "other"
+    assert read_file(path) == b"here"
 
 
 def test_joining_moves_no_bytes(storage: FaultyProxy):

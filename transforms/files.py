@@ -58,27 +58,20 @@ def join(folder: str, *names: str) -> str:
     return str(FileSystems.join(folder, *names))
 
 
-@contextlib.contextmanager
-def open_file(path: str) -> Iterator[BinaryIO]:
+def open_file(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
     """Opens a file to read and seek. Raises OSError where there is none."""
-    with _errors(path), FileSystems.open(path, compression_type="uncompressed") as file:
-        yield file
+    if gcs.is_gcs(path):
+        return gcs.open_object(path, "rb")
+    return FileSystems.open(path, compression_type="uncompressed")  # type: ignore[no-any-return]
 
 
-@contextlib.contextmanager
-def create_file(path: str) -> Iterator[BinaryIO]:
+def create_file(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
     """Opens a new file to write, and makes its folder."""
-    with (
-        _errors(path),
-        FileSystems.create(
-            path, mime_type="application/octet-stream", compression_type="uncompressed"
-        ) as file,
-    ):
-        yield file
-
-
-def _errors(path: str) -> contextlib.AbstractContextManager[None]:
-    return gcs.gcs_errors(path) if gcs.is_gcs(path) else contextlib.nullcontext()
+    if gcs.is_gcs(path):
+        return gcs.open_object(path, "wb")
+    return FileSystems.create(  # type: ignore[no-any-return]
+        path, mime_type=gcs.KIND, compression_type="uncompressed"
+    )
 
 
 def read_file(path: str) -> bytes:

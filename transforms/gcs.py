@@ -10,18 +10,23 @@ from __future__ import annotations
 import base64
 import contextlib
 import itertools
+import os
+import threading
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 from apache_beam.io.filesystems import FileSystems
 
 PREFIX = "gs://"
-_KIND = "application/octet-stream"
+# What every file is stored as.
+KIND = "application/octet-stream"
 # Objects that one request may compose.
 _COMPOSED = 32
 # What is no larger is sent whole.
 _ONE_REQUEST_BYTES = 16 * 2**20
+# Connections kept open: no fewer than threads ever ask at once, as those on top are thrown away.
+_CONNECTIONS = 128
 
 
 def is_gcs(path: str) -> bool:
@@ -52,7 +57,7 @@ def gcs_errors(path: str) -> Iterator[None]:
 
 def _blob(path: str) -> Any:
     bucket, name = _split(path)
-    return _client(path).bucket(bucket).blob(name)
+    return _access.to(path).client.bucket(bucket).blob(name)
 
 
 def _split(path: str) -> tuple[str, str]:
@@ -60,9 +65,42 @@ def _split(path: str) -> tuple[str, str]:
     return bucket, name
 
 
-def _client(path: str) -> Any:
-    # Beam's own client: with the credentials that its options name.
-    return FileSystems.get_filesystem(path)._gcsIO().client
+class _Access:
+    """Beam's own access, with the credentials that its options name: one a process.
+
+    Beam itself makes a client for each operation, which opens a connection and asks for the bucket
+    once more. Where options or emulator are others than before, so is the access.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._options: Any = None
+        self._emulator: str | None = None
+        self._gcs_io: Any = None
+
+    def to(self, path: str) -> Any:
+        """The GcsIO for a path."""
+        system = FileSystems.get_filesystem(path)
+        options, emulator = system._pipeline_options, os.environ.get("STORAGE_EMULATOR_HOST")
+        with self._lock:
+            same = self._options is options and self._emulator == emulator
+            if self._gcs_io is None or not same:
+                gcs_io = system._gcsIO()
+                _keep_connections(gcs_io.client)
+                self._options, self._emulator, self._gcs_io = options, emulator, gcs_io
+            return self._gcs_io
+
+
+def _keep_connections(client: Any) -> None:
+    from requests.adapters import HTTPAdapter
+
+    session = client._http
+    if not session.is_mtls:  # whose adapter holds certificates
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, HTTPAdapter(pool_maxsize=_CONNECTIONS))
+
+
+_access = _Access()
 
 
 def _retry() -> Any:
@@ -76,8 +114,15 @@ def list_objects(folder: str) -> list[tuple[str, int]]:
     """Paths and sizes of all objects below a folder."""
     bucket, name = _split(folder.rstrip("/") + "/")
     with gcs_errors(folder):
-        found = _client(folder).list_blobs(bucket, prefix=name, retry=_retry())
+        found = _access.to(folder).client.list_blobs(bucket, prefix=name, retry=_retry())
         return [(f"{PREFIX}{bucket}/{blob.name}", blob.size) for blob in found]
+
+
+@contextlib.contextmanager
+def open_object(path: str, mode: str) -> Iterator[BinaryIO]:
+    """Opens an object to read and seek (``rb``), or a new one to write (``wb``)."""
+    with gcs_errors(path), _access.to(path).open(path, mode, mime_type=KIND) as file:
+        yield file
 
 
 def exists(path: str) -> bool:
@@ -114,7 +159,7 @@ def in_one_request(parts: Iterable[bytes]) -> tuple[Iterable[bytes], bytes | Non
 def write(path: str, data: bytes) -> None:
     """Writes an object in one request, in place of what may be there."""
     with gcs_errors(path):
-        _blob(path).upload_from_string(data, content_type=_KIND, retry=_retry())
+        _blob(path).upload_from_string(data, content_type=KIND, retry=_retry())
 
 
 def rename(path: str, new_path: str) -> None:
@@ -148,7 +193,7 @@ def compose(paths: Sequence[str], new_path: str) -> tuple[int, int]:
         for target, group in zip(stage, groups, strict=True):
             with gcs_errors(target):
                 blob = _blob(target)
-                blob.content_type = _KIND
+                blob.content_type = KIND
                 blob.compose([blob.bucket.blob(_split(path)[1]) for path in group], retry=_retry())
         if last:
             break
@@ -178,7 +223,7 @@ def write_generation(path: str, data: bytes, generation: int) -> int:
             blob = _blob(path)
             blob.upload_from_string(
                 data,
-                content_type=_KIND,
+                content_type=KIND,
                 if_generation_match=generation,
                 retry=_retry(),
             )

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
-from typing import IO
+from typing import IO, Generic, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from transforms.files import is_local, join, open_file, read_file
+from transforms.files import is_local, join, open_file
 from transforms.records import (
+    FRAME_BYTES,
     FeatureValue,
     frame_record,
     parse_example,
+    read_records,
     serialize_example,
     unframe_records,
 )
@@ -27,6 +29,7 @@ from transforms.records import (
 # What one worker process keeps of decoded backgrounds, and again of decoded cut-outs.
 CACHE_BYTES = 192 * 2**20
 _COPY_BYTES = 8 * 2**20
+_Picture = TypeVar("_Picture")
 
 
 @dataclass(frozen=True)
@@ -152,20 +155,21 @@ def _paths(folder: str) -> tuple[str, str]:
 def _read_pictures(path: str) -> tuple[PreparedPicture, ...]:
     pictures = []
     offset = 0
-    for record in unframe_records(read_file(path)):
-        features = parse_example(record)
-        length = len(frame_record(record))
-        pictures.append(
-            PreparedPicture(
-                name=_text(features["name"]),
-                width=int(features["width"]),
-                height=int(features["height"]),
-                offset=offset,
-                length=length,
-                label=_text(features.get("class", b"")),
+    with open_file(path) as file:
+        for record in read_records(file):
+            features = parse_example(record)
+            length = len(record) + FRAME_BYTES
+            pictures.append(
+                PreparedPicture(
+                    name=_text(features["name"]),
+                    width=int(features["width"]),
+                    height=int(features["height"]),
+                    offset=offset,
+                    length=length,
+                    label=_text(features.get("class", b"")),
+                )
             )
-        )
-        offset += length
+            offset += length
     return tuple(pictures)
 
 
@@ -184,22 +188,67 @@ class PreparedInputs:
         self._foreground_file = _PictureFile(source.foregrounds_path)
         self._backgrounds = {picture.name: picture for picture in source.backgrounds}
         self._foregrounds = {picture.name: picture for picture in source.foregrounds}
-        # Pillow keeps RGB in four bytes a pixel; a cut-out has alpha and mask besides.
-        self.background = functools.lru_cache(_cache_size(source.backgrounds, 4))(self._background)
-        self.foreground = functools.lru_cache(_cache_size(source.foregrounds, 6))(self._foreground)
+        self.kept_backgrounds: PictureCache[Image.Image] = PictureCache(CACHE_BYTES)
+        self.kept_foregrounds: PictureCache[Cutout] = PictureCache(CACHE_BYTES)
 
-    def _background(self, name: str) -> Image.Image:
-        return open_png(self._background_file.read(self._backgrounds[name])["image"])
+    def background(self, name: str) -> Image.Image:
+        """A background as large as the canvas."""
+        image = self.kept_backgrounds.get(name)
+        if image is None:
+            image = open_png(self._background_file.read(self._backgrounds[name])["image"])
+            self.kept_backgrounds.keep(name, image, _bytes_of(image))
+        return image
 
-    def _foreground(self, name: str, flip: bool) -> Cutout:
-        if flip:
-            return self.foreground(name, False).mirrored()
-        return decode_foreground(self._foreground_file.read(self._foregrounds[name]))
+    def foreground(self, name: str, flip: bool) -> Cutout:
+        """A cut-out at the size at which it is stored, mirrored if `flip`."""
+        cutout = self.kept_foregrounds.get((name, flip))
+        if cutout is None:
+            if flip:
+                cutout = self.foreground(name, False).mirrored()
+            else:
+                cutout = decode_foreground(self._foreground_file.read(self._foregrounds[name]))
+            size = _bytes_of(cutout.colour) + _bytes_of(cutout.alpha) + cutout.mask.nbytes
+            self.kept_foregrounds.keep((name, flip), cutout, size)
+        return cutout
 
 
-def _cache_size(pictures: Sequence[PreparedPicture], bytes_a_pixel: int) -> int:
-    largest = max(picture.width * picture.height for picture in pictures)
-    return max(1, CACHE_BYTES // (largest * bytes_a_pixel))
+def _bytes_of(image: Image.Image) -> int:
+    # Pillow keeps all but grey in four bytes a pixel.
+    return image.width * image.height * (1 if image.mode == "L" else 4)
+
+
+class PictureCache(Generic[_Picture]):
+    """Keeps pictures within `capacity` bytes, least recently used first out, for any thread.
+
+    The newest is kept however large it is. `bytes` are those of all that are kept.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.bytes = 0
+        self._capacity = capacity
+        self._kept: OrderedDict[Hashable, tuple[_Picture, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, key: Hashable) -> _Picture | None:
+        with self._lock:
+            found = self._kept.get(key)
+            if found is None:
+                return None
+            self._kept.move_to_end(key)
+            return found[0]
+
+    def keep(self, key: Hashable, picture: _Picture, size: int) -> None:
+        """Keeps a picture of `size` bytes, in place of what another thread may have read."""
+        with self._lock:
+            _, before = self._kept.pop(key, (None, 0))
+            self._kept[key] = picture, size
+            self.bytes += size - before
+            while self.bytes > self._capacity and len(self._kept) > 1:
+                _, (_, size) = self._kept.popitem(last=False)
+                self.bytes -= size
 
 
 class _PictureFile:

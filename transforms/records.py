@@ -17,6 +17,8 @@ import google_crc32c
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 FeatureValue = bytes | str | int
+# What a TFRecord file holds of each record besides its bytes: a length and two checksums.
+FRAME_BYTES = 16
 
 
 def _example_class() -> Any:
@@ -144,7 +146,7 @@ def read_records(file: BinaryIO, skip: int = 0) -> Iterator[bytes]:
                 raise ValueError(f"wrong data checksum at byte {offset}")
             yield record
         number += 1
-        offset += 16 + length
+        offset += FRAME_BYTES + length
 
 
 def _masked_crc(data: bytes) -> int:
