@@ -39,34 +39,48 @@ _WINDOW = 64
 
 
 @dataclass(frozen=True)
-class InputFile:
-    """A picture file. `name` is its path below its folder, without suffix, made safe."""
+class Finding:
+    """What is wrong with an input, and the remedy. An error leaves it out; a warning does not.
+
+    `file` is its path below its folder.
+    """
 
     path: str
-    name: str
-    label: str
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What is wrong with an input, and the remedy. An error leaves it out; a warning does not."""
-
     file: str
     level: Literal["error", "warning"]
     problem: str
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.problem}. {self.remedy}"
+        return f"{self.path}: {self.problem}. {self.remedy}"
 
     def to_json(self) -> dict[str, str]:
-        # The file's name alone: the same inputs in another folder give the same bytes.
+        # Not the whole path: the same inputs in another folder give the same bytes.
         return {
             "level": self.level,
-            "file": posixpath.basename(self.file.replace(os.sep, "/")),
+            "file": self.file,
             "problem": self.problem,
             "remedy": self.remedy,
         }
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A picture file.
+
+    `file` is its path below its folder; `name` the same without suffix, made safe.
+    """
+
+    path: str
+    file: str
+    name: str
+    label: str
+
+    def error(self, problem: str, remedy: str) -> Finding:
+        return Finding(self.path, self.file, "error", problem, remedy)
+
+    def warning(self, problem: str, remedy: str) -> Finding:
+        return Finding(self.path, self.file, "warning", problem, remedy)
 
 
 class _BadPicture(Exception):
@@ -113,7 +127,7 @@ def find_pictures(folder: str) -> list[InputFile]:
         hidden = any(part.startswith(".") for part in relative.split("/"))
         if suffix.lower() in PICTURE_SUFFIXES and not hidden:
             label = relative.split("/")[0] if "/" in relative else ""
-            pictures.append(InputFile(path, safe_name(stem), safe_name(label)))
+            pictures.append(InputFile(path, relative, safe_name(stem), safe_name(label)))
     if not pictures:
         raise UserError(
             f"{folder}: there are no pictures in it. Put some there "
@@ -270,16 +284,14 @@ def _open_mask(
     try:
         picture = open_picture(mask_file.path).convert("RGBA")
     except _BadPicture as error:
-        raise _BadPicture(f"its mask {mask_file.path} {error.problem}", error.remedy) from error
+        raise _BadPicture(f"its mask {mask_file.file} {error.problem}", error.remedy) from error
     # A white shape on transparency: what is transparent is black.
     mask = Image.alpha_composite(Image.new("RGBA", picture.size, "black"), picture).convert("L")
     if mask.size != size:
         findings.append(
-            Finding(
-                mask_file.path,
-                "warning",
-                f"is {mask.width}×{mask.height} and its foreground "
-                f"{posixpath.basename(file.path)} is {size[0]}×{size[1]}",
+            mask_file.warning(
+                f"is {mask.width}×{mask.height} and its foreground {file.file} is "
+                f"{size[0]}×{size[1]}",
                 "It was resized to the foreground's size.",
             )
         )
@@ -397,7 +409,7 @@ def _write_prepared(
     offset = crc = 0
     for file, prepared in _in_parallel(prepare, files):
         if isinstance(prepared, _BadPicture):
-            findings.append(Finding(file.path, "error", prepared.problem, prepared.remedy))
+            findings.append(file.error(prepared.problem, prepared.remedy))
             continue
         stream.write(prepared.record)
         crc = google_crc32c.extend(crc, prepared.record)
@@ -433,11 +445,8 @@ def _without_twins(files: Iterable[InputFile]) -> tuple[list[InputFile], list[Fi
     for file in files:
         if file.name in first:
             findings.append(
-                Finding(
-                    file.path,
-                    "error",
-                    f"has the same name as {posixpath.basename(first[file.name].path)}",
-                    "Rename one of the two.",
+                file.error(
+                    f"has the same name as {first[file.name].file}", "Rename one of the two."
                 )
             )
         first.setdefault(file.name, file)
@@ -467,9 +476,7 @@ def _match_masks(
     for mask in masks:
         if mask.name not in names:
             findings.append(
-                Finding(
-                    mask.path,
-                    "error",
+                mask.error(
                     "is a mask without a foreground",
                     "Give the foreground the same name, or take the mask away.",
                 )
@@ -478,9 +485,7 @@ def _match_masks(
     for file in foregrounds:
         if file.name not in by_name:
             findings.append(
-                Finding(
-                    file.path,
-                    "error",
+                file.error(
                     "has no mask of its name in the folder of masks",
                     "Add it, or leave out --masks to take masks from transparency.",
                 )
