@@ -344,7 +344,7 @@ def prepare_inputs(
     findings += twins
     masks: dict[str, InputFile] = {}
     if folders.masks is not None:
-        masks, more = _match_masks(found["masks"], foregrounds)
+        masks, more = _match_masks(folders.masks, found["masks"], foregrounds)
         findings += more
         foregrounds = [file for file in foregrounds if file.name in masks]
     checksums: dict[str, int] = {}
@@ -489,19 +489,25 @@ def _find_all(folders: InputFolders) -> dict[str, list[InputFile]]:
 
 
 def _match_masks(
-    files: Sequence[InputFile], foregrounds: Sequence[InputFile]
+    folder: str, files: Sequence[InputFile], foregrounds: Sequence[InputFile]
 ) -> tuple[dict[str, InputFile], list[Finding]]:
+    """The masks by name, and what is wrong with them and with the foregrounds that have none."""
     masks, findings = _without_twins(files)
-    names = {file.name for file in foregrounds}
-    for mask in masks:
-        if mask.name not in names:
-            findings.append(
-                mask.error(
-                    "is a mask without a foreground",
-                    "Give the foreground the same name, or take the mask away.",
-                )
-            )
     by_name = {mask.name: mask for mask in masks}
+    names = {file.name for file in foregrounds}
+    unused = [mask for mask in masks if mask.name not in names]
+    if unused:
+        # One for all: some of the foregrounds are often tried first, with the masks of all.
+        have = "mask has" if len(unused) == 1 else "masks have"
+        findings.append(
+            Finding(
+                folder,
+                ".",
+                "warning",
+                f"{len(unused):,} {have} no foreground of the same name, such as {unused[0].file}",
+                "Not used.",
+            )
+        )
     for file in foregrounds:
         if file.name not in by_name:
             findings.append(

@@ -196,12 +196,20 @@ def test_a_mask_of_another_size_is_resized_with_a_warning(good: Folders):
     )
 
 
-def test_masks_and_foregrounds_must_match(good: Folders):
+def test_a_foreground_without_a_mask_is_an_error(good: Folders):
     good.put("masks/table.png", Image.new("L", (16, 12), 255))
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError, match=r"^1 bad input;(?s:.*)chair.png: has no mask of its name"):
         good.prepare(masks=True)
-    assert "table.png: is a mask without a foreground" in str(caught.value)
-    assert "chair.png: has no mask of its name" in str(caught.value)
+
+
+def test_masks_without_a_foreground_are_one_warning(good: Folders):
+    for name in ("chair", "desk", "table"):
+        good.put(f"masks/{name}.png", cutout().getchannel("A"))
+    prepared = good.prepare(masks=True)
+    (finding,) = prepared.findings
+    assert finding.level == "warning"
+    assert "2 masks have no foreground of the same name, such as desk.png. Not" in str(finding)
+    assert [picture.name for picture in prepared.source.foregrounds] == ["chair"]
 
 
 @pytest.mark.parametrize(
