@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import posixpath
+import re
+import sys
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +41,10 @@ _WINDOW = 64
 # The least overlap (intersection over union) of a mask file and the transparency beside it that is
 # no mistake. Of 100 real pairs the worst has 0.65; of the same inverted the best has 0.001.
 _OVERLAP = 0.5
+# Findings that are shown of those that are alike.
+_SHOWN = 10
+_NO_SHAPE = "has no transparency and no mask"
+_NUMBER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,27 @@ class InputFile:
 
     def warning(self, problem: str, remedy: str) -> Finding:
         return Finding(self.path, self.file, "warning", problem, remedy)
+
+
+def listing(findings: Iterable[Finding]) -> list[str]:
+    """The findings, a line each; of those that are alike the first ten and how many more."""
+    kinds: dict[str, list[Finding]] = {}
+    for finding in findings:
+        # Remedies may name sizes.
+        kinds.setdefault(_NUMBER.sub("", finding.remedy), []).append(finding)
+    lines: list[str] = []
+    for kind in kinds.values():
+        lines += map(str, kind[:_SHOWN])
+        if len(kind) > _SHOWN:
+            lines.append(f"… and {len(kind) - _SHOWN:,} more")
+    return lines
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Tells the user, on standard error, of errors and warnings."""
+    for level in ("error", "warning"):
+        for line in listing(finding for finding in findings if finding.level == level):
+            print(f"{level}: {line}", file=sys.stderr)
 
 
 class _BadPicture(Exception):
@@ -248,7 +275,7 @@ def prepare_foreground(
         mask = _within(image, recipe.masks.range)
     elif not transparent:
         raise _BadPicture(
-            "has no transparency and no mask",
+            _NO_SHAPE,
             "Cut it out (RGBA), or give a folder with masks of the same names by --masks.",
         )
     if not transparent:
@@ -389,16 +416,22 @@ def prepare_inputs(
             )
         pictures[kind] = tuple(written)
     errors = [finding for finding in findings if finding.level == "error"]
+    shapeless = sum(error.problem == _NO_SHAPE for error in errors)
+    swapped = (
+        " No foreground has transparency: are --backgrounds and --foregrounds swapped?"
+        if shapeless == len(foregrounds) > 0
+        else ""
+    )
     if errors and not skip_bad:
-        listing = "\n".join(f"  {error}" for error in errors)
+        lines = "\n".join(f"  {line}" for line in listing(errors))
         raise UserError(
             f"{len(errors)} bad input{'s' if len(errors) > 1 else ''}; nothing was made:\n"
-            f"{listing}\n"
-            "Mend them, or go on without them by --skip-bad-inputs."
+            f"{lines}\n"
+            f"Mend them, or go on without them by --skip-bad-inputs.{swapped}"
         )
     for kind, usable in pictures.items():
         if not usable:
-            raise UserError(f"no usable {kind} in {getattr(folders, kind)}.")
+            raise UserError(f"no usable {kind} in {getattr(folders, kind)}.{swapped}")
     prepared = PreparedSource(
         backgrounds_path=paths["backgrounds"],
         backgrounds=pictures["backgrounds"],

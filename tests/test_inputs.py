@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from pipeline.errors import UserError
-from pipeline.inputs import InputFolders, PreparedSet, prepare_inputs, safe_name
+from pipeline.inputs import InputFolders, PreparedSet, prepare_inputs, print_findings, safe_name
 from pipeline.recipe import load_recipe
 from transforms.prepared import PreparedInputs
 
@@ -88,6 +88,41 @@ def test_all_bad_inputs_are_listed_together(good: Folders):
     for name, problem in bad.items():
         (line,) = [line for line in lines if f"{name}:" in line]
         assert problem in line
+
+
+def test_of_many_bad_inputs_that_are_alike_ten_are_listed(good: Folders):
+    (good.root / "foregrounds" / "chair.png").unlink()
+    for i in range(13):
+        good.put(f"foregrounds/photo{i:02d}.png", opaque(20, 20))
+    good.put("foregrounds/wide.png", cutout(90, 10))
+    (good.root / "backgrounds" / "notes.png").write_text("not a picture at all")
+    with pytest.raises(UserError) as caught:
+        good.prepare("foregrounds.size={mode: native}")
+    heading, *lines, remedy = str(caught.value).splitlines()
+    assert heading == "15 bad inputs; nothing was made:"
+    assert [line for line in lines if "photo" not in line][1] == "  … and 3 more"
+    assert len(lines) == 10 + 3 and "photo09.png" in str(lines) and "photo10" not in str(lines)
+    assert "swapped" not in remedy
+
+
+@pytest.mark.parametrize("skip_bad", [False, True])
+def test_folders_that_are_swapped_are_told(good: Folders, skip_bad: bool):
+    (good.root / "foregrounds" / "chair.png").unlink()
+    good.put("foregrounds/photo.png", opaque(20, 20))
+    with pytest.raises(UserError, match="are --backgrounds and --foregrounds swapped"):
+        good.prepare(skip_bad=skip_bad)
+
+
+def test_warnings_that_are_alike_are_not_all_shown(good: Folders, capsys):
+    for i in range(12):
+        good.put(f"foregrounds/chair{i:02d}.png", cutout())
+        good.put(f"masks/chair{i:02d}.png", cutout(30 + i, 24).getchannel("A"))
+    (good.root / "foregrounds" / "chair.png").unlink()
+    findings = good.prepare(masks=True).findings
+    assert len(findings) == 12
+    print_findings(findings)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 11 and lines[-1] == "warning: … and 2 more"
 
 
 def test_bad_inputs_can_be_left_out(good: Folders):
