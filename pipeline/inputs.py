@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import itertools
 import os
 import posixpath
 import re
@@ -223,11 +225,14 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     return image.convert("RGBA" if has_alpha else "RGB")
 
 
-def prepare_background(file: InputFile, recipe: Recipe) -> Image.Image:
+def prepare_background(file: InputFile, recipe: Recipe, findings: list[Finding]) -> Image.Image:
     """A background fitted to the canvas, in the canvas's mode (RGB or L)."""
     canvas = recipe.canvas
     size = (canvas.width, canvas.height)
-    image = open_picture(file.path).convert("RGB")
+    picture = open_picture(file.path)
+    if "A" in picture.getbands() and picture.getchannel("A").getextrema() != (255, 255):
+        findings.append(file.warning("has transparency, which is dropped", "Is it a foreground?"))
+    image = picture.convert("RGB")
     match canvas.fit:
         case "crop":
             image = ImageOps.fit(image, size, Image.Resampling.LANCZOS)
@@ -378,13 +383,15 @@ def prepare_inputs(
     moments: dict[str, Moments] = {}
 
     def background(file: InputFile) -> _Prepared:
-        image = prepare_background(file, recipe)
+        noted: list[Finding] = []
+        image = prepare_background(file, recipe, noted)
         pixels = np.atleast_3d(np.asarray(image))
         return _Prepared(
             record=background_record(file.name, file.label, image),
             width=image.width,
             height=image.height,
             moments={"backgrounds": measure(pixels[None])},
+            findings=tuple(noted),
         )
 
     def foreground(file: InputFile) -> _Prepared:
@@ -508,17 +515,31 @@ def _without_twins(files: Iterable[InputFile]) -> tuple[list[InputFile], list[Fi
 
 def _find_all(folders: InputFolders) -> dict[str, list[InputFile]]:
     """The pictures of every folder that is given. Raises UserError of all that are wrong."""
+    given = {kind: path for kind, path in dataclasses.asdict(folders).items() if path is not None}
     found, problems = {}, []
-    for kind in ("backgrounds", "foregrounds", "masks"):
-        folder = getattr(folders, kind)
-        if folder is not None:
-            try:
-                found[kind] = find_pictures(folder)
-            except UserError as error:
-                problems.append(str(error))
+    for kind, folder in given.items():
+        try:
+            found[kind] = find_pictures(folder)
+        except UserError as error:
+            problems.append(str(error))
+    for (kind, folder), (other, outer) in itertools.permutations(given.items(), 2):
+        inside, around = _whole_path(folder), _whole_path(outer)
+        # Of two that are the same one line is enough.
+        if inside.startswith(around) and (inside != around or kind < other):
+            problems.append(
+                f"--{kind} {folder} is {'the same as' if inside == around else 'within'} --{other} "
+                f"{outer}: its pictures would be taken for both. Give each a folder of its own."
+            )
     if problems:
         raise UserError("\n".join(problems))
     return found
+
+
+def _whole_path(folder: str) -> str:
+    """One way to write a folder's path, with a slash at its end."""
+    if is_local(folder):
+        folder = os.path.realpath(folder).replace(os.sep, "/")
+    return f"{folder.rstrip('/')}/"
 
 
 def _match_masks(

@@ -159,6 +159,47 @@ def test_missing_and_empty_folders_are_said(good: Folders, tmp_path: Path):
             )
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("b", "b", None), r"--backgrounds .*/b is the same as --foregrounds .*/b:"),
+        ((".", "f", None), r"--foregrounds .*/f is within --backgrounds .*/\.:"),
+        (("b/../", "f", None), r"--foregrounds .*/f is within --backgrounds .*/b/../:"),
+        (("b", "f", "f/m"), r"--masks .*/f/m is within --foregrounds .*/f:"),
+        (("b", "f", "link"), r"--foregrounds .*/f is the same as --masks .*/link:"),
+    ],
+)
+def test_folders_within_one_another_are_refused(
+    tmp_path: Path, given: tuple[str | None, ...], message: str
+):
+    for folder in ("b", "f", "f/m"):
+        (tmp_path / folder).mkdir()
+        cutout().save(tmp_path / folder / "chair.png")
+    (tmp_path / "link").symlink_to(tmp_path / "f")
+    folders = InputFolders(*(name and f"{tmp_path}/{name}" for name in given))
+    with pytest.raises(UserError, match=message):
+        prepare_inputs(folders, load_recipe("default"), str(tmp_path / "out"))
+
+
+def test_folders_beside_one_another_may_begin_alike(tmp_path: Path):
+    for folder in ("b", "b2"):
+        (tmp_path / folder).mkdir()
+        cutout().save(tmp_path / folder / "chair.png")
+    prepare_inputs(
+        InputFolders(f"{tmp_path}/b", f"{tmp_path}/b2"),
+        load_recipe("default"),
+        str(tmp_path / "out"),
+    )
+
+
+def test_a_background_with_transparency_is_a_warning(good: Folders):
+    good.put("backgrounds/chair.png", cutout())
+    good.put("backgrounds/whole.png", opaque(20, 20).convert("RGBA"))
+    (finding,) = good.prepare().findings
+    assert (finding.level, finding.file) == ("warning", "chair.png")
+    assert "has transparency, which is dropped. Is it a foreground?" in str(finding)
+
+
 def test_a_foreground_that_does_not_fit_is_said(good: Folders):
     good.put("foregrounds/wide.png", cutout(41, 10))
     with pytest.raises(UserError, match=r"wide.png: is too large. It is drawn 41 pixels wide"):
