@@ -141,6 +141,29 @@ class PreparedSet:
     checksums: dict[str, int] = field(default_factory=dict)
 
 
+def _linked_folders(folder: str) -> list[Finding]:
+    """An error for each link to a folder, which no listing follows: it may lead in a circle."""
+    if not is_local(folder):
+        return []
+    return [
+        Finding(
+            path,
+            relative,
+            "error",
+            "is a link to a folder, which is not followed",
+            "Copy the folder there, or give it by itself.",
+        )
+        for parent, folders, _ in os.walk(folder)
+        for path in (os.path.join(parent, name) for name in sorted(folders))
+        for relative in [os.path.relpath(path, folder).replace(os.sep, "/")]
+        if os.path.islink(path) and not _is_hidden(relative)
+    ]
+
+
+def _is_hidden(relative: str) -> bool:
+    return any(part.startswith(".") for part in relative.split("/"))
+
+
 def find_pictures(folder: str) -> list[InputFile]:
     """Every picture file in `folder` and below it, by name; a subfolder's name is a class.
 
@@ -156,14 +179,14 @@ def find_pictures(folder: str) -> list[InputFile]:
     for path in paths:
         relative = path[len(folder.rstrip("/")) :].replace(os.sep, "/").lstrip("/")
         stem, suffix = posixpath.splitext(relative)
-        hidden = any(part.startswith(".") for part in relative.split("/"))
-        if suffix.lower() in PICTURE_SUFFIXES and not hidden:
+        if suffix.lower() in PICTURE_SUFFIXES and not _is_hidden(relative):
             label = relative.split("/")[0] if "/" in relative else ""
             pictures.append(InputFile(path, relative, safe_name(stem), safe_name(label)))
     if not pictures:
+        links = "".join(f"\n{link}" for link in _linked_folders(folder)[:1])
         raise UserError(
             f"{folder}: there are no pictures in it. Put some there "
-            f"({', '.join(suffix[1:] for suffix in PICTURE_SUFFIXES)})."
+            f"({', '.join(suffix[1:] for suffix in PICTURE_SUFFIXES)}).{links}"
         )
     return sorted(pictures, key=lambda picture: (picture.name, picture.path))
 
@@ -374,6 +397,8 @@ def prepare_inputs(
     backgrounds, findings = _without_twins(found["backgrounds"])
     foregrounds, twins = _without_twins(found["foregrounds"])
     findings += twins
+    for folder in dataclasses.astuple(folders):
+        findings += _linked_folders(folder) if folder is not None else []
     masks: dict[str, InputFile] = {}
     if folders.masks is not None:
         masks, more = _match_masks(folders.masks, found["masks"], foregrounds)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -190,6 +192,32 @@ def test_folders_beside_one_another_may_begin_alike(tmp_path: Path):
         load_recipe("default"),
         str(tmp_path / "out"),
     )
+
+
+def test_a_link_to_a_folder_is_told(good: Folders, tmp_path: Path):
+    good.put("elsewhere/far.png", opaque(20, 20))
+    (good.root / "backgrounds" / "attic").symlink_to(good.root / "elsewhere")
+    with pytest.raises(UserError, match="attic: is a link to a folder, which is not followed"):
+        good.prepare()
+    (finding,) = good.prepare(skip_bad=True).findings
+    assert finding.file == "attic"
+    (good.root / "backgrounds" / "wall.png").unlink()
+    with pytest.raises(UserError, match=r"(?s)no pictures in it.*attic: is a link to a folder"):
+        good.prepare(skip_bad=True)
+
+
+def test_a_folder_that_cannot_be_read_is_told(good: Folders, monkeypatch):
+    good.put("backgrounds/locked/wall.png", opaque(20, 20))
+    scandir = os.scandir
+
+    def refusing(path):  # root may read anything
+        if str(path).endswith("locked"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(UserError, match=r"backgrounds: cannot be read: .*locked"):
+        good.prepare()
 
 
 def test_a_background_with_transparency_is_a_warning(good: Folders):
