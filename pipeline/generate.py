@@ -29,7 +29,7 @@ from pipeline.dataflow import resource_hints
 from pipeline.dataset import DatasetDescription, DepthInfo, crc_text
 from pipeline.errors import RunError, UserError
 from pipeline.graph import build_graph
-from pipeline.inputs import PreparedSet, prepare_inputs
+from pipeline.inputs import PreparedSet, prepare_inputs, print_findings
 from pipeline.job import Job
 from pipeline.lock import OutputLock
 from pipeline.plan import Plan
@@ -79,8 +79,7 @@ def generate(job: Job, output: str, options: PipelineOptions, restart: bool = Fa
         stage = job.depth_stage
         depth = try_depth_model(stage, plan, inputs.source) if stage else None
         description = _describe(_settled(job), workspace, inputs, depth)
-        for finding in inputs.findings:
-            print(f"{finding.level}: {finding}", file=sys.stderr)
+        print_findings(inputs.findings)
         if restart:  # only now that nothing is refused any more
             workspace.clear()
         state = State.FRESH if restart else workspace.state()

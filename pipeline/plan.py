@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,6 +18,9 @@ from pipeline.randomness import UInt64, hash_key, permute
 from pipeline.recipe import Recipe
 from transforms.chunks import ChunkKey, ChunkSpec, Placement, ShardKey
 from transforms.prepared import PreparedPicture
+
+# Classes of backgrounds that are named in the summary.
+_CLASSES = 20
 
 
 @dataclass(frozen=True)
@@ -93,14 +97,23 @@ class Plan:
 
     @property
     def summary(self) -> str:
-        """What the plan comes to, in a line."""
+        """What the plan comes to, in a line; in another the backgrounds' classes, if any."""
         shards = sum(len(sizes) for sizes in self.shard_sizes.values())
         rules = self.recipe.placements
         return (
             f"{len(self.backgrounds):,} backgrounds × {len(self.foregrounds):,} foregrounds × "
             f"{len(rules.flips)} × {rules.per_pair:,} places: {self.examples:,} examples in "
-            f"{shards:,} shards"
+            f"{shards:,} shards{self._classes}"
         )
+
+    @property
+    def _classes(self) -> str:
+        counts = Counter(picture.label for picture in self.backgrounds)
+        if counts.keys() == {""}:
+            return ""
+        shown = [f"{label or 'none'} ({count:,})" for label, count in sorted(counts.items())]
+        more = f" and {len(shown) - _CLASSES:,} more" if len(shown) > _CLASSES else ""
+        return f"\nclasses of backgrounds: {', '.join(shown[:_CLASSES])}{more}"
 
     def shard_keys(self) -> list[ShardKey]:
         """Every shard of every split."""

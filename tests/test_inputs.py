@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pipeline.errors import UserError
-from pipeline.inputs import InputFolders, PreparedSet, prepare_inputs, safe_name
+from pipeline.inputs import InputFolders, PreparedSet, prepare_inputs, print_findings, safe_name
 from pipeline.recipe import load_recipe
 from transforms.prepared import PreparedInputs
 
@@ -90,12 +92,55 @@ def test_all_bad_inputs_are_listed_together(good: Folders):
         assert problem in line
 
 
+def test_of_many_bad_inputs_that_are_alike_ten_are_listed(good: Folders):
+    (good.root / "foregrounds" / "chair.png").unlink()
+    for i in range(13):
+        good.put(f"foregrounds/photo{i:02d}.png", opaque(20, 20))
+    good.put("foregrounds/wide.png", cutout(90, 10))
+    (good.root / "backgrounds" / "notes.png").write_text("not a picture at all")
+    with pytest.raises(UserError) as caught:
+        good.prepare("foregrounds.size={mode: native}")
+    heading, *lines, remedy = str(caught.value).splitlines()
+    assert heading == "15 bad inputs; nothing was made:"
+    assert [line for line in lines if "photo" not in line][1] == "  … and 3 more"
+    assert len(lines) == 10 + 3 and "photo09.png" in str(lines) and "photo10" not in str(lines)
+    assert "swapped" not in remedy
+
+
+@pytest.mark.parametrize("skip_bad", [False, True])
+def test_folders_that_are_swapped_are_told(good: Folders, skip_bad: bool):
+    (good.root / "foregrounds" / "chair.png").unlink()
+    good.put("foregrounds/photo.png", opaque(20, 20))
+    with pytest.raises(UserError, match="are --backgrounds and --foregrounds swapped"):
+        good.prepare(skip_bad=skip_bad)
+
+
+def test_warnings_that_are_alike_are_not_all_shown(good: Folders, capsys):
+    for i in range(12):
+        good.put(f"foregrounds/chair{i:02d}.png", cutout())
+        good.put(f"masks/chair{i:02d}.png", cutout(30 + i, 24).getchannel("A"))
+    (good.root / "foregrounds" / "chair.png").unlink()
+    findings = good.prepare(masks=True).findings
+    assert len(findings) == 12
+    print_findings(findings)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 11 and lines[-1] == "warning: … and 2 more"
+
+
 def test_bad_inputs_can_be_left_out(good: Folders):
     bad = spoil(good)
     prepared = good.prepare(skip_bad=True)
     assert [picture.name for picture in prepared.source.backgrounds] == ["wall"]
     assert [picture.name for picture in prepared.source.foregrounds] == ["chair"]
     assert {finding.to_json()["file"] for finding in prepared.findings} == set(bad)
+
+
+def test_a_finding_is_recorded_by_its_path_below_its_folder(good: Folders):
+    good.put("backgrounds/hall/wall.png", opaque(50, 50))
+    (good.root / "backgrounds" / "hall" / "notes.png").write_text("no picture")
+    (finding,) = good.prepare(skip_bad=True).findings
+    assert finding.to_json()["file"] == "hall/notes.png"
+    assert str(finding).startswith(str(good.root / "backgrounds" / "hall" / "notes.png"))
 
 
 def test_nothing_good_is_left_is_an_error(tmp_path: Path):
@@ -114,6 +159,73 @@ def test_missing_and_empty_folders_are_said(good: Folders, tmp_path: Path):
                 load_recipe("default"),
                 str(tmp_path / "out"),
             )
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("b", "b", None), r"--backgrounds .*/b is the same as --foregrounds .*/b:"),
+        ((".", "f", None), r"--foregrounds .*/f is within --backgrounds .*/\.:"),
+        (("b/../", "f", None), r"--foregrounds .*/f is within --backgrounds .*/b/../:"),
+        (("b", "f", "f/m"), r"--masks .*/f/m is within --foregrounds .*/f:"),
+        (("b", "f", "link"), r"--foregrounds .*/f is the same as --masks .*/link:"),
+    ],
+)
+def test_folders_within_one_another_are_refused(
+    tmp_path: Path, given: tuple[str | None, ...], message: str
+):
+    for folder in ("b", "f", "f/m"):
+        (tmp_path / folder).mkdir()
+        cutout().save(tmp_path / folder / "chair.png")
+    (tmp_path / "link").symlink_to(tmp_path / "f")
+    folders = InputFolders(*(name and f"{tmp_path}/{name}" for name in given))
+    with pytest.raises(UserError, match=message):
+        prepare_inputs(folders, load_recipe("default"), str(tmp_path / "out"))
+
+
+def test_folders_beside_one_another_may_begin_alike(tmp_path: Path):
+    for folder in ("b", "b2"):
+        (tmp_path / folder).mkdir()
+        cutout().save(tmp_path / folder / "chair.png")
+    prepare_inputs(
+        InputFolders(f"{tmp_path}/b", f"{tmp_path}/b2"),
+        load_recipe("default"),
+        str(tmp_path / "out"),
+    )
+
+
+def test_a_link_to_a_folder_is_told(good: Folders, tmp_path: Path):
+    good.put("elsewhere/far.png", opaque(20, 20))
+    (good.root / "backgrounds" / "attic").symlink_to(good.root / "elsewhere")
+    with pytest.raises(UserError, match="attic: is a link to a folder, which is not followed"):
+        good.prepare()
+    (finding,) = good.prepare(skip_bad=True).findings
+    assert finding.file == "attic"
+    (good.root / "backgrounds" / "wall.png").unlink()
+    with pytest.raises(UserError, match=r"(?s)no pictures in it.*attic: is a link to a folder"):
+        good.prepare(skip_bad=True)
+
+
+def test_a_folder_that_cannot_be_read_is_told(good: Folders, monkeypatch):
+    good.put("backgrounds/locked/wall.png", opaque(20, 20))
+    scandir = os.scandir
+
+    def refusing(path):  # root may read anything
+        if str(path).endswith("locked"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(UserError, match=r"backgrounds: cannot be read: .*locked"):
+        good.prepare()
+
+
+def test_a_background_with_transparency_is_a_warning(good: Folders):
+    good.put("backgrounds/chair.png", cutout())
+    good.put("backgrounds/whole.png", opaque(20, 20).convert("RGBA"))
+    (finding,) = good.prepare().findings
+    assert (finding.level, finding.file) == ("warning", "chair.png")
+    assert "has transparency, which is dropped. Is it a foreground?" in str(finding)
 
 
 def test_a_foreground_that_does_not_fit_is_said(good: Folders):
@@ -167,8 +279,20 @@ def test_where_masks_come_from_must_go_with_the_folders_given(good: Folders):
             good.prepare(f"masks.source={source}", masks=True)
 
 
+def test_an_inverted_mask_is_told_by_the_transparency_beside_it(good: Folders):
+    shape = cutout().getchannel("A")
+    good.put("foregrounds/photo.png", opaque(16, 12))
+    for name, mask in (("chair", shape), ("photo", ImageOps.invert(shape))):
+        good.put(f"masks/{name}.png", mask)
+    assert good.prepare(masks=True).findings == []  # without transparency a mask is what it is
+    good.put("masks/chair.png", ImageOps.invert(shape))
+    (finding,) = good.prepare(masks=True).findings
+    assert finding.level == "warning" and finding.file == "chair.png"
+    assert "of different shapes (overlap 0%). Is the mask inverted" in str(finding)
+
+
 def test_a_mask_of_another_size_is_resized_with_a_warning(good: Folders):
-    good.put("masks/chair.png", Image.new("L", (32, 24), 255))
+    good.put("masks/chair.png", cutout().getchannel("A").resize((32, 24)))
     prepared = good.prepare(masks=True)
     (finding,) = prepared.findings
     assert finding.level == "warning" and "is 32×24 and its foreground chair.png is 16×12" in str(
@@ -176,12 +300,20 @@ def test_a_mask_of_another_size_is_resized_with_a_warning(good: Folders):
     )
 
 
-def test_masks_and_foregrounds_must_match(good: Folders):
+def test_a_foreground_without_a_mask_is_an_error(good: Folders):
     good.put("masks/table.png", Image.new("L", (16, 12), 255))
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError, match=r"^1 bad input;(?s:.*)chair.png: has no mask of its name"):
         good.prepare(masks=True)
-    assert "table.png: is a mask without a foreground" in str(caught.value)
-    assert "chair.png: has no mask of its name" in str(caught.value)
+
+
+def test_masks_without_a_foreground_are_one_warning(good: Folders):
+    for name in ("chair", "desk", "table"):
+        good.put(f"masks/{name}.png", cutout().getchannel("A"))
+    prepared = good.prepare(masks=True)
+    (finding,) = prepared.findings
+    assert finding.level == "warning"
+    assert "2 masks have no foreground of the same name, such as desk.png. Not" in str(finding)
+    assert [picture.name for picture in prepared.source.foregrounds] == ["chair"]
 
 
 @pytest.mark.parametrize(

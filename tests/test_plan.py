@@ -96,6 +96,15 @@ def test_more_pictures_change_no_placement_of_the_others():
     assert all(large[name] == placement for name, placement in small.items())
 
 
+def test_classes_are_counted_where_there_are_any():
+    recipe = load_recipe("default")
+    kitchen = PreparedPicture("k", 20, 30, 0, 0, "kitchen")
+    loose = PreparedPicture("l", 20, 30, 0, 0, "")
+    made = Plan(recipe, (*pictures("b", 3), kitchen, loose), pictures("f", 1))
+    assert made.summary.endswith("\nclasses of backgrounds: none (1), kitchen (1), room (3)")
+    assert "class" not in Plan(recipe, (loose,), pictures("f", 1)).summary
+
+
 def test_a_split_without_examples_is_refused():
     with pytest.raises(UserError, match=r"test \(0.01\) gets none of the 10 backgrounds"):
         _ = plan("splits.by=background", "splits.fractions={train: 0.99, test: 0.01}").splits

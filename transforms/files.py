@@ -168,11 +168,14 @@ def is_folder(path: str) -> bool:
 
 
 def list_files(folder: str) -> list[FileEntry]:
-    """The files in a folder and below it, by path; none where there is no such folder."""
+    """The files in a folder and below it, by path; none where there is no such folder.
+
+    Links to folders are not followed. Raises OSError for a folder that cannot be read.
+    """
     if is_local(folder):
         entries = [
             FileEntry(path, _size(path))
-            for parent, _, names in os.walk(folder)
+            for parent, _, names in os.walk(folder, onerror=_unless_gone)
             for path in (os.path.join(parent, name) for name in names)
         ]
     elif gcs.is_gcs(folder):
@@ -181,6 +184,11 @@ def list_files(folder: str) -> list[FileEntry]:
         (match,) = FileSystems.match([join(folder, "**")])
         entries = [FileEntry(found.path, found.size_in_bytes) for found in match.metadata_list]
     return sorted(entries, key=lambda entry: entry.path)
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def _size(path: str) -> int:
