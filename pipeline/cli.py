@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -280,6 +281,8 @@ def _beam_log(verbose: bool) -> Iterator[None]:
     One line of `RunError` says what they say in tracebacks, several times.
     """
     if verbose:
+        logging.basicConfig()
+        logging.getLogger().setLevel(logging.INFO)
         yield
         return
     terminal, inherited = sys.stderr, os.dup(2)

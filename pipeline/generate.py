@@ -25,7 +25,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
-from pipeline.dataflow import resource_hints
+from pipeline.dataflow import resource_hints, uses_dataflow
 from pipeline.dataset import DatasetDescription, DepthInfo, crc_text
 from pipeline.errors import RunError, UserError
 from pipeline.graph import build_graph
@@ -35,6 +35,7 @@ from pipeline.lock import OutputLock
 from pipeline.plan import Plan
 from pipeline.progress import Progress, count_examples
 from pipeline.recipe import Recipe
+from pipeline.remote import remote_job
 from pipeline.workspace import INPUTS, PREPARED, State, Workspace, differences
 from transforms.chunks import ChunkKey, ChunkSpec
 from transforms.compose import compose_chunk
@@ -186,10 +187,33 @@ def run_job(
 
 
 def run_pipeline(pipeline: beam.Pipeline) -> None:
-    """Runs a graph to its end. Raises RunError."""
+    """Runs a graph to its end. Raises RunError.
+
+    Interrupted, it cancels a job that would go on without this process.
+    """
+    job = None
     try:
-        state = pipeline.run().wait_until_finish()
+        result = pipeline.run()
+        job = remote_job(result, pipeline.options)
+        if job:
+            print(job, file=sys.stderr)
+        state = result.wait_until_finish()
+    except KeyboardInterrupt:
+        if job:
+            job.cancel()
+        elif uses_dataflow(pipeline.options):
+            print(
+                "Dataflow may have the job already: look at "
+                "https://console.cloud.google.com/dataflow/jobs",
+                file=sys.stderr,
+            )
+        raise
     except Exception as error:  # runners raise what they like, with the workers' text in it
+        if job and not job.has_ended(error):
+            raise RunError(
+                f"{job} was lost sight of, and may go on: {_cause(error)}\n"
+                f"Before you run the command again, end it: {job.by_hand}"
+            ) from error
         raise RunError(_cause(error)) from error
     if state != PipelineState.DONE:
         raise RunError(f"the runner ended in state {state}; see its log")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +14,7 @@ from pathlib import Path
 import keras
 import pytest
 from apache_beam.portability.api import beam_runner_api_pb2
-from google.cloud.dataflow_v1beta3 import Job, JobType, WorkerIPAddressConfiguration
+from google.cloud.dataflow_v1beta3 import Job, JobState, JobType, WorkerIPAddressConfiguration
 
 from pipeline.cli import main
 from tests.cloud_storage import EMULATOR, cloud_storage
@@ -22,27 +25,42 @@ HINT = "beam:resources:accelerator:v1"
 
 
 class Service(ThreadingHTTPServer):
-    """Takes a job, as Dataflow does, and says that it failed."""
+    """Takes a job, as Dataflow does, and says that it is in `state` (at first: that it failed)."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("localhost", 0), _Handler)
+        self.state = JobState.JOB_STATE_FAILED
         self.jobs: list[Job] = []
+        # Of requests to change a job.
+        self.updates: list[Job] = []
+        # Who launched the jobs may no longer ask for them, or change them.
+        self.forbids = False
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: Service
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.jobs.append(Job.from_json(body))
+        self.server.jobs.append(Job.from_json(self._body()))
+        self._answer()
+
+    def do_PUT(self) -> None:
+        self.server.updates.append(Job.from_json(self._body()))
         self.do_GET()
 
     def do_GET(self) -> None:
-        answer = {"id": "1", "currentState": "JOB_STATE_FAILED", "projectId": "p", "location": "l"}
+        self._answer(403 if self.server.forbids else 200)
+
+    def _body(self) -> bytes:
+        return self.rfile.read(int(self.headers["Content-Length"]))
+
+    def _answer(self, status: int = 200) -> None:
+        state = self.server.state.name
+        answer = {"id": "job-1", "currentState": state, "projectId": "p", "location": "l"}
         data = b"{}" if "messages" in self.path else json.dumps(answer).encode()
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
@@ -82,9 +100,24 @@ def command(folders, *more: str) -> list[str]:
     ]
 
 
-@pytest.mark.skipif(
+def complete(folders, service: Service, *more: str) -> list[str]:
+    """A command that gives all that Dataflow needs; without depth."""
+    return command(
+        folders,
+        *("--depth-model=none", "--project=p", "--region=r", "--temp_location=gs://bucket/temp"),
+        *("--sdk_container_image=example.org/depthmask:1", *more),
+        f"--dataflow_endpoint=http://localhost:{service.server_port}",
+    )
+
+
+needs_emulator = pytest.mark.skipif(
     not EMULATOR, reason="needs an emulator of Cloud Storage: make .gcs/fake-gcs-server"
 )
+CONSOLE = "https://console.cloud.google.com/dataflow/jobs/r/job-1?project=p"
+BY_HAND = "gcloud dataflow jobs cancel job-1 --region=r --project=p"
+
+
+@needs_emulator
 def test_the_job_that_is_submitted(service: Service, folders, model: bytes, capsys):
     write_file("gs://bucket/model.keras", [model])
     code = main(
@@ -152,3 +185,41 @@ def test_the_job_that_is_submitted(service: Service, folders, model: bytes, caps
 def test_what_dataflow_cannot_run_is_said_before_anything(folders, capsys, more, problem):
     assert main(command(folders, *more)) == 2
     assert problem in capsys.readouterr().err
+
+
+@needs_emulator
+@pytest.mark.parametrize(
+    ("sent", "forbids"), [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGINT, True)]
+)
+def test_a_launcher_that_is_stopped_cancels_its_job(service: Service, folders, sent, forbids):
+    service.state = JobState.JOB_STATE_RUNNING
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", *complete(folders, service, "--verbose")],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if line == f"Dataflow job job-1 ({CONSOLE})\n":
+            service.forbids = forbids
+            process.send_signal(sent)
+            break
+    said = "".join(lines) + process.communicate()[1]
+    assert process.returncode == 130, said
+    assert "INFO:apache_beam.runners.dataflow.internal.apiclient:Created job" in said
+    if forbids:
+        assert not service.updates and BY_HAND in said
+    else:
+        (update,) = service.updates
+        assert update.requested_state == JobState.JOB_STATE_CANCELLED
+        assert "Dataflow job job-1 is cancelled" in said
+
+
+@needs_emulator
+def test_a_job_that_is_lost_sight_of_may_go_on(service: Service, folders, capsys):
+    service.state, service.forbids = JobState.JOB_STATE_RUNNING, True
+    assert main(complete(folders, service)) == 1
+    said = capsys.readouterr().err
+    assert CONSOLE in said and "may go on" in said and BY_HAND in said
