@@ -144,6 +144,13 @@ def at_work(workspace: WorkPlace) -> Iterator[None]:
 
 def _refuse_another(before: dict[str, Any], now: dict[str, Any], output: str, state: State) -> None:
     lines = differences(before, now)
+    for name in PREPARED:
+        lines = [
+            f"{line} (of the {name.split('.')[0]}: pictures were added, taken away or changed)"
+            if line.startswith(f"inputs.{name}")
+            else line
+            for line in lines
+        ]
     if lines:
         listing = "\n".join(f"  {line}" for line in lines)
         raise UserError(

@@ -23,6 +23,7 @@ from pipeline.dataset import crc_text
 from pipeline.errors import UserError
 from pipeline.export.layouts import LAYOUTS
 from pipeline.export.pieces import (
+    PIECE_DESCRIPTION,
     ExportedFile,
     ExportJob,
     MadePiece,
@@ -39,7 +40,7 @@ from pipeline.finished import Dataset, open_dataset
 from pipeline.generate import at_work, run_pipeline
 from pipeline.progress import Progress
 from pipeline.verify import check_files
-from pipeline.workspace import differences
+from pipeline.workspace import WORK_FOLDER, differences
 from transforms.files import (
     delete_files,
     delete_folder,
@@ -53,13 +54,11 @@ from transforms.files import (
 )
 from transforms.prepared import PreparedSource
 
-WORK_FOLDER = "_unfinished"
 # What an export is of: in the work folder until it is finished, then beside its files.
 EXPORT = "export.json"
 # Examples that are looked at to learn how large the export will be.
 _SAMPLE = 200
 _ENTRY_BYTES = 250
-_PIECE_FILE = re.compile(r"(\d{6})-[0-9a-f]+\.json$")
 # All that an export puts into its work folder.
 _OUR_WORK = re.compile(
     r"lock\.json.*|export\.json|[^/]+\.(part|entries)|(\d{6}|done)-[0-9a-f]+\.json"
@@ -242,7 +241,9 @@ def _run_job(
 def _sweep(job: ExportJob) -> None:
     """Deletes what an interrupted export left half-written."""
     files = list_files(job.work_folder)
-    described = {file.name.removesuffix(".json") for file in files if _PIECE_FILE.search(file.name)}
+    described = {
+        file.name.removesuffix(".json") for file in files if PIECE_DESCRIPTION.fullmatch(file.name)
+    }
     delete_files(
         file.path
         for file in files
@@ -256,7 +257,7 @@ def _count(job: ExportJob, sizes: dict[int, int]) -> int:
         files = list_files(job.work_folder)
     except OSError:  # a listing that fails is made again in a moment
         return 0
-    numbers = {int(found[1]) for file in files if (found := _PIECE_FILE.search(file.name))}
+    numbers = {int(found[1]) for file in files if (found := PIECE_DESCRIPTION.fullmatch(file.name))}
     return sum(sizes.get(number, 0) for number in numbers)
 
 

@@ -47,7 +47,8 @@ PIECE_EXAMPLES = 4000
 _BLOCK = 2**20
 _TAR_END = bytes(1024)
 _DONE = re.compile(r"done-[0-9a-f]+\.json")
-_PIECE = re.compile(r"(\d{6})-[0-9a-f]+\.json")
+# Its name begins with the number of the piece.
+PIECE_DESCRIPTION = re.compile(r"(\d{6})-[0-9a-f]+\.json")
 
 
 @dataclass(frozen=True, order=True)
@@ -289,7 +290,7 @@ def find_pieces(job: ExportJob, finished: Iterable[ExportedFile]) -> dict[int, M
     joined = {file.name for file in finished}
     found: dict[int, MadePiece] = {}
     for file in list_files(job.work_folder):
-        if not (match := _PIECE.fullmatch(file.name)) or int(match[1]) in found:
+        if not (match := PIECE_DESCRIPTION.fullmatch(file.name)) or int(match[1]) in found:
             continue
         with contextlib.suppress(OSError, ValueError, TypeError):
             data = read_description(file.path)
