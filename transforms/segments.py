@@ -37,7 +37,9 @@ from transforms.files import (
 )
 from transforms.statistics import Moments, merge
 
-_SEGMENT = re.compile(r"(\d{7})-n(\d+)-[0-9a-f]+\.json")
+# A segment's description: its first example and how many it has.
+SEGMENT_NAME = r"(\d{7,})-n(\d+)-[0-9a-f]+\.json"
+_SEGMENT = re.compile(SEGMENT_NAME)
 
 
 @dataclass(frozen=True)
