@@ -18,6 +18,7 @@ from pipeline.errors import RunError, UserError
 from pipeline.export.export import export
 from pipeline.inputs import InputFolders
 from pipeline.lock import OutputLock
+from pipeline.repair import repair
 from pipeline.runner import pipeline_options
 from pipeline.verify import verify
 from tests.cloud_storage import EMULATOR, FaultyProxy, cloud_storage
@@ -166,6 +167,20 @@ def test_an_interrupted_run_goes_on(
     make_dataset(remote, output, depth_model=model)
     assert len(calls) == 13 + 1
     assert remote_bytes(output) == expected
+
+
+def test_a_repair_reads_no_shard(storage: FaultyProxy, dataset: Path):
+    there = upload(str(dataset), "gs://bucket/damaged")
+    first, second, *_ = sorted(path.name for path in dataset.glob("depthmask-train*"))
+    files.delete_files([f"{there}/{first}"])
+    data = bytearray((dataset / second).read_bytes())
+    data[1000] ^= 1
+    write_file(f"{there}/{second}", [bytes(data)])
+    storage.downloads.clear()
+    assert repair(there, None, pipeline_options(ONE_WORKER)) == 2
+    assert "damaged/manifest.json" in storage.downloads
+    assert not [name for name in storage.downloads if "damaged/depthmask-" in name]
+    assert remote_bytes(there) == file_bytes(dataset)
 
 
 def test_a_missing_bucket_and_a_missing_folder_are_said(storage: FaultyProxy, remote):
