@@ -13,13 +13,15 @@ from tqdm import tqdm
 
 from transforms.chunks import ShardKey
 from transforms.files import is_local, list_files
-from transforms.segments import ShardLayout
+from transforms.segments import SEGMENT_NAME, ShardLayout
 
 # A shard's folder, and in it a segment (first example, examples) or the finished shard.
-_FOUND = re.compile(r"(\w+)-(\d{5,})[/\\](?:(\d{7})-n(\d+)-[0-9a-f]+|shard)\.json$")
+_FOUND = re.compile(rf"(\w+)-(\d{{5,}})[/\\](?:{SEGMENT_NAME}|shard\.json)$")
 _POLL_SECONDS = 2.0
 # A listing of an object store is slow and costs money.
 _REMOTE_POLL_SECONDS = 30.0
+# Times the seconds that a count took: it reads a name of each file, and there may be millions.
+_PAUSE_FACTOR = 20
 _LOG_SECONDS = 15.0
 
 
@@ -27,14 +29,15 @@ class Progress:
     """Shows examples done, examples a second and time left while its block runs.
 
     A bar on a terminal, a plain line now and then elsewhere. `count` says how many of `examples`
-    are done, by what every runner leaves in `work_folder` alike.
+    are done, by what every runner leaves in `work_folder` alike; `pause` are the seconds until it
+    is asked again.
     """
 
     def __init__(self, examples: int, work_folder: str, count: Callable[[], int]) -> None:
         self._examples = examples
         self._poll_seconds = _POLL_SECONDS if is_local(work_folder) else _REMOTE_POLL_SECONDS
         self._count = count
-        self._done = self._found_at_start = count()
+        self._done = self._found_at_start = self._look()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._bar = tqdm(
@@ -63,11 +66,17 @@ class Progress:
             self._bar.update(self._examples - self._bar.n)
         self._bar.close()
 
+    def _look(self) -> int:
+        started = time.monotonic()
+        found = self._count()
+        self.pause = max(self._poll_seconds, _PAUSE_FACTOR * (time.monotonic() - started))
+        return found
+
     def _watch(self) -> None:
         done, logged = self._done, time.monotonic()
-        while not self._stopped.wait(self._poll_seconds):
+        while not self._stopped.wait(self.pause):
             # The work folder goes when the last shard stands: never count backwards.
-            done = max(done, self._count())
+            done = max(done, self._look())
             self._bar.update(done - self._bar.n)
             if done == self._examples:
                 self._bar.set_description("joining")

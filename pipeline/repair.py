@@ -20,7 +20,7 @@ from transforms.depth.errors import DepthModelError
 from transforms.depth.loading import builtin_path
 from transforms.depth.models import DepthStage, ModelChoice, checksum
 from transforms.encode import index_rows
-from transforms.files import exists, file_checksum, rename_file
+from transforms.files import exists, rename_file, stored_checksum
 from transforms.prepared import PreparedSource
 from transforms.segments import ShardLayout, describe_shard, left_out_of
 from transforms.statistics import Moments
@@ -87,7 +87,7 @@ def _open_inputs(workspace: Workspace, manifest: dict[str, Any]) -> PreparedSour
 def _is_intact(path: str, entry: dict[str, Any]) -> bool:
     """Whether a file is there with the checksum that the manifest has of it."""
     try:
-        return crc_text(file_checksum(path)[0]) == str(entry["crc32c"])
+        return crc_text(stored_checksum(path)[0]) == str(entry["crc32c"])
     except OSError:
         return False
 

@@ -141,8 +141,8 @@ class Workspace:
         stays; whoever holds it is calling.
         """
         self.write_run({})
-        names = sorted(filter(_OURS.fullmatch, self._names()), key=lambda name: name != MANIFEST)
-        delete_files(self.path(name) for name in names)
+        delete_files([self.path(MANIFEST)])
+        delete_files(self.path(name) for name in filter(_OURS.fullmatch, self._names()))
         delete_files(
             file.path
             for file in list_files(self.work_folder)

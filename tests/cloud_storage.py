@@ -56,6 +56,7 @@ class FaultyProxy(ThreadingHTTPServer):
         self.random = random.Random(0)
         self.faults: Counter[str] = Counter()
         self.requests: Counter[str] = Counter()
+        self.downloads: Counter[str] = Counter()
         self.connections = 0
         self.sent_bytes = 0
         self._lock = threading.Lock()
@@ -119,6 +120,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, headers, text.encode())
             return
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        path, _, query = self.path.partition("?")
+        if self.command == "GET" and "alt=media" in query:
+            self.server.downloads[urllib.parse.unquote(path).partition("/o/")[2]] += 1
         fault = self.server.next_fault(self.command, body)
         if fault in ("429", "503"):
             self._answer(int(fault), {}, b"")

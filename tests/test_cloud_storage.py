@@ -18,14 +18,17 @@ from pipeline.errors import RunError, UserError
 from pipeline.export.export import export
 from pipeline.inputs import InputFolders
 from pipeline.lock import OutputLock
+from pipeline.repair import repair
 from pipeline.runner import pipeline_options
 from pipeline.verify import verify
 from tests.cloud_storage import EMULATOR, FaultyProxy, cloud_storage
 from tests.conftest import ONE_WORKER, file_bytes, make_dataset
 from transforms import files, gcs
+from transforms.chunks import ChunkKey, EncodedChunk, ShardKey
 from transforms.depth.models import DepthModel
 from transforms.files import FilePart, join_files, list_files, read_file, write_file
 from transforms.prepared import PreparedInputs, PreparedSource
+from transforms.segments import ShardLayout, assemble_shard, write_segment
 
 pytestmark = pytest.mark.skipif(
     not EMULATOR, reason="needs an emulator of Cloud Storage: make .gcs/fake-gcs-server"
@@ -168,6 +171,20 @@ def test_an_interrupted_run_goes_on(
     assert remote_bytes(output) == expected
 
 
+def test_a_repair_reads_no_shard(storage: FaultyProxy, dataset: Path):
+    there = upload(str(dataset), "gs://bucket/damaged")
+    first, second, *_ = sorted(path.name for path in dataset.glob("depthmask-train*"))
+    files.delete_files([f"{there}/{first}"])
+    data = bytearray((dataset / second).read_bytes())
+    data[1000] ^= 1
+    write_file(f"{there}/{second}", [bytes(data)])
+    storage.downloads.clear()
+    assert repair(there, None, pipeline_options(ONE_WORKER)) == 2
+    assert "damaged/manifest.json" in storage.downloads
+    assert not [name for name in storage.downloads if "damaged/depthmask-" in name]
+    assert remote_bytes(there) == file_bytes(dataset)
+
+
 def test_a_missing_bucket_and_a_missing_folder_are_said(storage: FaultyProxy, remote):
     with pytest.raises(UserError, match=r"gs://nowhere/made: cannot be read: .* no such object"):
         make_dataset(remote, "gs://nowhere/made")
@@ -188,6 +205,35 @@ def test_connections_are_kept_and_the_bucket_is_asked_for_once(storage: FaultyPr
     assert storage.requests["POST"] == 48
     assert 48 + 2 * 48 <= storage.requests["GET"] <= 48 + 2 * 48 + 1
     assert storage.connections <= 16 + 1
+
+
+def test_of_many_files_what_is_there_is_deleted(storage: FaultyProxy, tmp_path: Path):
+    paths = [f"gs://bucket/gone [1]/{i:02d}" for i in range(40)] + [str(tmp_path / "local")]
+    for path in paths[::2]:
+        write_file(path, [b"data"])
+    write_file("gs://bucket/gone [1]/kept", [b"data"])
+    files.delete_files(paths)
+    assert [file.name for file in list_files("gs://bucket/gone [1]")] == ["kept"]
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(OSError, match="gs://nowhere"):
+        list(files.read_files(["gs://bucket/gone [1]/kept", "gs://nowhere/file"]))
+
+
+def test_joining_takes_the_index_rows_in_order(storage: FaultyProxy):
+    key = ShardKey("train", 0)
+    layout = ShardLayout("gs://bucket/in order", "gs://bucket/in order/work", {"train": (40,)})
+    segments = [
+        write_segment(
+            EncodedChunk(ChunkKey(key, i, 1), b"record %d" % i, f"row {i}\n", {}, {}),
+            layout.folder(key),
+        )
+        for i in range(40)
+    ]
+    shard = assemble_shard(key, reversed(segments), layout)
+    assert read_file(shard.index_path).decode() == "".join(f"row {i}\n" for i in range(40))
+    assert read_file(shard.path) == b"".join(b"record %d" % i for i in range(40))
+    left = {file.name for file in list_files(layout.work_folder)}
+    assert left == {"index.csv", "shard.json"}
 
 
 def test_another_emulator_or_other_options_are_followed(

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from transforms.compose import binarise, paste, paste_mask, resize
-from transforms.prepared import Cutout
+from transforms.prepared import Cutout, decode_foreground, foreground_record
+from transforms.records import parse_example, unframe_records
 
 RNG = np.random.default_rng(11)
 PLACES = [(0, 0), (5, 9), (-12, 3), (20, -15), (38, 30), (-15, -17), (47, 39)]
@@ -75,6 +78,37 @@ def test_resizing_leaves_no_seam_from_colours_beneath_transparency():
     colour, alpha = np.asarray(resized.colour), np.asarray(resized.alpha)
     assert (colour[alpha > 60] >= (190, 90, 40)).all()
     assert resized.colour.size == (13, 13) and resized.mask.shape == (13, 13)
+
+
+@pytest.mark.parametrize("size", [(16, 40), (47, 31), (90, 101), (1, 1), (33, 7)])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_mask_that_is_the_alpha_is_resized_as_any_other(
+    size: tuple[int, int], mode: str, flip: bool
+):
+    drawn = cutout_of(picture(40, 33, 4))
+    drawn = replace(drawn, colour=drawn.colour.convert(mode))
+    (record,) = unframe_records(foreground_record("any", drawn, 33, 40))
+    cutout = decode_foreground(parse_example(record))
+    assert cutout.mask_is_alpha
+    if flip:
+        cutout = cutout.mirrored()
+    resized = resize(cutout, *size)
+    expected = Image.fromarray(cutout.mask).resize(size, Image.Resampling.LANCZOS)
+    assert (resized.mask == np.asarray(expected)).all()
+    both = resize(replace(cutout, mask_is_alpha=False), *size)
+    assert resized.colour.tobytes() == both.colour.tobytes()
+    assert resized.alpha.tobytes() == both.alpha.tobytes()
+
+
+def test_a_mask_of_its_own_is_resized_by_itself():
+    drawn = cutout_of(picture(40, 33, 4))
+    drawn = replace(drawn, mask=np.where(drawn.mask < 99, 0, 255).astype(np.uint8))
+    (record,) = unframe_records(foreground_record("any", drawn, 33, 40))
+    cutout = decode_foreground(parse_example(record))
+    assert not cutout.mask_is_alpha
+    expected = Image.fromarray(drawn.mask).resize((20, 25), Image.Resampling.LANCZOS)
+    assert (resize(cutout, 20, 25).mask == np.asarray(expected)).all()
 
 
 def test_binarise_takes_the_threshold_as_foreground():

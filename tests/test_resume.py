@@ -20,8 +20,8 @@ from pipeline.runner import pipeline_options
 from pipeline.workspace import Workspace
 from tests.conftest import ONE_WORKER, draw_inputs, file_bytes, make_dataset
 from transforms import encode, segments
-from transforms.chunks import ChunkKey, Segment, Shard, ShardKey
-from transforms.segments import AssembleShards, ShardLayout
+from transforms.chunks import ChunkKey, EncodedChunk, Segment, Shard, ShardKey
+from transforms.segments import AssembleShards, ShardLayout, TakeStock
 
 
 @pytest.fixture
@@ -153,6 +153,18 @@ def test_a_damaged_segment_is_made_again(
         victim.write_bytes(changed)
     make_dataset(folders, output)
     assert file_bytes(output) == file_bytes(dataset)
+
+
+def test_a_segment_far_into_a_large_shard_is_found_again(tmp_path: Path):
+    key = ChunkKey(ShardKey("train", 0), 12_345_680, 80)
+    layout = ShardLayout(str(tmp_path), str(tmp_path / "work"), {"train": (20_000_000,)})
+    written = segments.write_segment(
+        EncodedChunk(key, b"records", "rows", {}, {}), layout.folder(key.shard)
+    )
+    with beam.Pipeline(options=pipeline_options(ONE_WORKER)) as pipeline:
+        stock = pipeline | beam.Create([key.shard]) | TakeStock(layout, lambda _: [key])
+        assert_that(stock[segments.SEGMENTS], equal_to([written]))
+        assert_that(stock[segments.CHUNKS], equal_to([]), label="Nothing is missing")
 
 
 def test_a_finished_dataset_is_left_as_it_is(

@@ -40,11 +40,15 @@ def resize(cutout: Cutout, width: int, height: int) -> Cutout:
     image.putalpha(cutout.alpha)
     # Pillow resizes RGBA and LA premultiplied: no dark seam from colours beneath transparency.
     image = image.resize(size, Image.Resampling.LANCZOS)
-    return Cutout(
-        colour=image.convert(cutout.colour.mode),
-        alpha=image.getchannel("A"),
-        mask=np.asarray(Image.fromarray(cutout.mask).resize(size, Image.Resampling.LANCZOS)),
+    alpha = image.getchannel("A")
+    # Premultiplying leaves the alpha as it is: it is resized as a mask by itself would be.
+    mask = (
+        alpha
+        if cutout.mask_is_alpha
+        else Image.fromarray(cutout.mask).resize(size, Image.Resampling.LANCZOS)
     )
+    colour = image.convert(cutout.colour.mode)
+    return Cutout(colour, alpha, np.asarray(mask), cutout.mask_is_alpha)
 
 
 def binarise(masks: np.ndarray, threshold: int) -> np.ndarray:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import google_crc32c
 from apache_beam.io.filesystem import BeamIOError
@@ -22,8 +22,10 @@ from apache_beam.io.filesystems import FileSystems
 from transforms import gcs
 from transforms.checksums import crc32c_of_both
 
+_Result = TypeVar("_Result")
 _READ_BYTES = 2**20
-_READERS = 16
+# Requests to an object store at once: each takes long and does little.
+_REQUESTS = 16
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,17 @@ def read_file(path: str) -> bytes:
 
 
 def read_files(paths: Sequence[str]) -> Iterator[bytes]:
-    """All bytes of each of many small files, in order; some at once, as a request takes long."""
-    with ThreadPoolExecutor(_READERS) as executor:
-        for start in range(0, len(paths), _READERS):
-            yield from executor.map(read_file, paths[start : start + _READERS])
+    """All bytes of each of many small files, in order; off this machine some at once."""
+    return _each(read_file, paths)
+
+
+def _each(function: Callable[[str], _Result], paths: Sequence[str]) -> Iterator[_Result]:
+    if all(map(is_local, paths)):
+        yield from map(function, paths)
+        return
+    with ThreadPoolExecutor(_REQUESTS) as executor:
+        for start in range(0, len(paths), _REQUESTS):
+            yield from executor.map(function, paths[start : start + _REQUESTS])
 
 
 def write_file(path: str, parts: Iterable[bytes]) -> int:
@@ -199,15 +208,22 @@ def _size(path: str) -> int:
 
 
 def delete_files(paths: Iterable[str]) -> None:
-    """Deletes what is still there of these files: others may have been quicker."""
-    for path in paths:
-        with contextlib.suppress(FileNotFoundError, BeamIOError):
-            if is_local(path):
-                os.remove(path)
-            elif gcs.is_gcs(path):
-                gcs.delete(path)
-            else:
-                FileSystems.delete([path])
+    """Deletes what is still there of these files: others may have been quicker.
+
+    Off this machine some go at once: what must go first needs a call of its own.
+    """
+    for _ in _each(_delete_file, list(paths)):
+        pass
+
+
+def _delete_file(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError, BeamIOError):
+        if is_local(path):
+            os.remove(path)
+        elif gcs.is_gcs(path):
+            gcs.delete(path)
+        else:
+            FileSystems.delete([path])
 
 
 def delete_folder(folder: str) -> None:

@@ -53,18 +53,21 @@ class Cutout:
     """A foreground, ready to paste.
 
     `colour`: Pillow image in the canvas's mode (RGB or L). `alpha`: mode L, what the paste blends
-    by. `mask`: uint8 [h, w], the label before any threshold.
+    by. `mask`: uint8 [h, w], the label before any threshold; `mask_is_alpha` where it is known to
+    have the alpha's pixels, so that one of them need not be resized.
     """
 
     colour: Image.Image
     alpha: Image.Image
     mask: np.ndarray
+    mask_is_alpha: bool = False
 
     def mirrored(self) -> Cutout:
         return Cutout(
             ImageOps.mirror(self.colour),
             ImageOps.mirror(self.alpha),
             np.ascontiguousarray(self.mask[:, ::-1]),
+            self.mask_is_alpha,
         )
 
 
@@ -116,7 +119,8 @@ def decode_foreground(features: dict[str, bytes | int]) -> Cutout:
     """The cut-out in a record that `foreground_record` wrote."""
     image = open_png(features["image"])
     colour = image.convert("L" if image.mode == "LA" else "RGB")
-    return Cutout(colour, image.getchannel("A"), np.asarray(open_png(features["mask"])))
+    alpha, mask = image.getchannel("A"), np.asarray(open_png(features["mask"]))
+    return Cutout(colour, alpha, mask, mask_is_alpha=np.array_equal(mask, np.asarray(alpha)))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import operator
 import re
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,7 @@ from transforms.files import (
     join_files,
     list_files,
     read_file,
+    read_files,
     rename_file,
     replace_file,
     stored_checksum,
@@ -40,7 +41,9 @@ from transforms.files import (
 )
 from transforms.statistics import Moments, merge
 
-_SEGMENT = re.compile(r"(\d{7})-n(\d+)-[0-9a-f]+\.json")
+# A segment's description: its first example and how many it has.
+SEGMENT_NAME = r"(\d{7,})-n(\d+)-[0-9a-f]+\.json"
+_SEGMENT = re.compile(SEGMENT_NAME)
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,11 @@ def write_description(path: str, part_path: str, description: dict[str, Any]) ->
 
 def read_description(path: str) -> dict[str, Any]:
     """What `write_description` wrote. Raises OSError, or ValueError where it is damaged."""
-    checksum, _, text = read_file(path).partition(b"\n")
+    return _description(path, read_file(path))
+
+
+def _description(path: str, data: bytes) -> dict[str, Any]:
+    checksum, _, text = data.partition(b"\n")
     if checksum != f"{google_crc32c.value(text):08x}".encode():
         raise ValueError(f"{path} is damaged")
     description: dict[str, Any] = json.loads(text)
@@ -199,7 +206,7 @@ def assemble_shard(key: ShardKey, segments: Iterable[Segment], layout: ShardLayo
         picture_bytes=add_up(segment.picture_bytes for segment in ordered),
         left_out=left_out,
     )
-    describe_shard(shard, map(_index_rows, ordered), layout)
+    describe_shard(shard, _index_rows(ordered), layout)
     rename_file(part, shard.path)
     delete_files([path for s in ordered for path in (s.path, s.description_path)])
     return shard
@@ -213,9 +220,11 @@ def add_up(parts: Iterable[dict[str, int]]) -> dict[str, int]:
     return dict(total)
 
 
-def _index_rows(segment: Segment) -> bytes:
-    rows: str = read_description(segment.description_path)["index_rows"]
-    return rows.encode()
+def _index_rows(segments: Sequence[Segment]) -> Iterator[bytes]:
+    paths = [segment.description_path for segment in segments]
+    for path, data in zip(paths, read_files(paths), strict=True):
+        rows: str = _description(path, data)["index_rows"]
+        yield rows.encode()
 
 
 def describe_shard(shard: Shard, index_rows: Iterable[bytes], layout: ShardLayout) -> None:
