@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from pipeline.cli import main
+from pipeline.disk import size_text
 from pipeline.inputs import InputFolders
 from tests.conftest import ONE_WORKER, file_bytes
 
@@ -45,6 +47,24 @@ def test_a_folder_in_use_is_left_alone(inputs: list[str], tmp_path: Path, capsys
     assert main(["generate", *inputs, "--output", str(tmp_path / "photos")]) == 2
     assert "is not empty (it holds mine.jpg)" in capsys.readouterr().err
     assert file_bytes(tmp_path) == before
+
+
+def test_plan_tells_what_generate_does(inputs: list[str], tmp_path: Path, capsys):
+    (tmp_path / "some").mkdir()
+    shutil.copy(Path(inputs[1]) / "hall" / "bg0.png", tmp_path / "some")
+    (tmp_path / "some" / "notes.png").write_text("no picture")
+    arguments = ["--backgrounds", str(tmp_path / "some"), *inputs[2:], "--skip-bad-inputs"]
+    said = f"error: {tmp_path}/some/notes.png: is not a picture"
+    small = ["--set", "canvas={width: 48, height: 40}", "--set", "placements.per_pair=1"]
+    for command in (["plan"], ["generate", "--output", str(tmp_path / "made"), *ONE_WORKER]):
+        assert main([command[0], *arguments, *small, *command[1:]]) == 0
+        assert said in capsys.readouterr().err
+
+
+def test_sizes_are_in_the_unit_that_fits():
+    sizes = (0, 999, 1000, 24_462.3e6, 999_960, 1e12, 2.5e15)
+    texts = ("0 bytes", "999 bytes", "1.0 kB", "24.5 GB", "1.0 MB", "1.0 TB", "2,500.0 TB")
+    assert tuple(map(size_text, sizes)) == texts
 
 
 def test_plan_says_what_would_be_made(inputs: list[str], capsys):
