@@ -198,6 +198,19 @@ def test_two_runs_on_one_folder_are_refused(folders: InputFolders, tmp_path: Pat
     make_dataset(folders, output)
 
 
+def test_a_lock_that_another_took_over_is_left_to_it(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("pipeline.lock.BEAT_SECONDS", 0.5)
+    lock = OutputLock(str(tmp_path))
+    with lock:
+        path = tmp_path / "lock.json"
+        (tmp_path / "theirs").write_text('{"token": "another run\'s"}')
+        (tmp_path / "theirs").rename(path)
+        lock._thread.join(timeout=60)  # it stops by itself
+        assert not lock._thread.is_alive()
+        assert "another" in path.read_text()
+    assert "another" in path.read_text()
+
+
 @pytest.mark.parametrize("host", ["this one", "another"])
 def test_the_lock_of_a_dead_run_is_recognised(
     folders: InputFolders, tmp_path: Path, monkeypatch, host: str
