@@ -87,6 +87,17 @@ def test_an_unknown_command_is_refused():
     assert caught.value.code == 2
 
 
+@pytest.mark.parametrize("value", ["abc", "0", "1.5"])
+def test_a_number_that_cannot_be_is_said(capsys, value: str):
+    with pytest.raises(SystemExit):
+        main(["verify", "x", "--sample", value])
+    assert f"--sample: must be a whole number from 1 on, not {value}" in capsys.readouterr().err
+    if value != "1.5":
+        with pytest.raises(SystemExit):
+            main(["plan", "--price-per-hour", value])
+        assert f"must be a number above 0, not {value}" in capsys.readouterr().err
+
+
 def test_a_folder_that_is_no_dataset_is_said(tmp_path: Path, capsys):
     assert main(["verify", str(tmp_path)]) == 2
     assert (
