@@ -32,7 +32,6 @@ setup(
     ],
     extras_require={
         "onnx": ["onnxruntime>=1.20"],
-        "tensorflow-io": ["tensorflow-io==0.37.1", "tensorflow>=2.16,<2.18"],
     },
     entry_points={"console_scripts": ["depthmask=pipeline.cli:run"]},
 )

@@ -40,9 +40,12 @@ def parser(description: str, examples: int) -> argparse.ArgumentParser:
 
 def positive(text: str) -> int:
     """A whole number from 1 on, as an argument's type."""
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, not {text}")
     return number
 
 

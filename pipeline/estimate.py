@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 from dataclasses import dataclass
 
-from pipeline.errors import UserError
-from pipeline.inputs import prepare_inputs
+from pipeline.disk import size_text
+from pipeline.inputs import prepare_inputs, print_findings
 from pipeline.job import Job
 from pipeline.plan import Plan
-from transforms.chunks import ChunkKey
-from transforms.compose import compose_chunk
-from transforms.depth.errors import DepthModelError
-from transforms.depth.loading import load_depth_model
-from transforms.encode import RecordEncoder
-from transforms.prepared import PreparedInputs
-
-# Examples that are made to learn how large one is.
-_SAMPLE = 64
+from pipeline.trial import make_trial
 
 
 @dataclass(frozen=True)
@@ -39,14 +30,15 @@ def estimate(job: Job, worker: Worker | None = None) -> str:
         inputs = prepare_inputs(job.folders, job.recipe, folder, job.skip_bad_inputs)
         plan = Plan(job.recipe, inputs.source.backgrounds, inputs.source.foregrounds)
         lines = [plan.summary]
-        size = _bytes_an_example(job, plan, PreparedInputs(inputs.source))
+        size = make_trial(job.depth_stage, plan, inputs.source).bytes_an_example
+    print_findings(inputs.findings)
     for name, split in plan.splits.items():
         lines.append(
             f"  {name}: {split.examples:,} examples, {len(split.shard_sizes):,} shards, "
-            f"about {split.examples * size / 1e6:,.1f} MB"
+            f"about {size_text(split.examples * size)}"
         )
     lines += [
-        f"  about {plan.examples * size / 1e9:,.2f} GB in all ({size:,.0f} bytes an example), "
+        f"  about {size_text(plan.examples * size)} in all ({size:,.0f} bytes an example), "
         "and as much again while it is being made",
         *([_cost(plan.examples, worker)] if worker else []),
         "",
@@ -62,24 +54,3 @@ def _cost(examples: int, worker: Worker) -> str:
         f"{hours * worker.price_per_hour:,.2f} at {worker.price_per_hour:g} an hour; storage, and "
         "workers that start or wait, come on top"
     )
-
-
-def _bytes_an_example(job: Job, plan: Plan, inputs: PreparedInputs) -> float:
-    shard = plan.shard_keys()[0]
-    size = plan.shard_sizes[shard.split][shard.shard]
-    key = ChunkKey(shard, 0, min(_SAMPLE, size))
-    chunk = compose_chunk(plan.chunk(key), inputs, job.recipe.masks.binary_threshold)
-    stage = job.depth_stage
-    if stage is not None:
-        try:
-            model = load_depth_model(stage)
-            chunk = dataclasses.replace(chunk, depths=model.predict(chunk.images))
-        except DepthModelError as error:
-            raise UserError(str(error)) from error
-    encoder = RecordEncoder(
-        job.recipe.image,
-        job.recipe.masks,
-        not job.recipe.masks.soft,
-        stage.storage if stage else None,
-    )
-    return len(encoder.encode(chunk).records) / key.examples

@@ -6,27 +6,23 @@ import contextlib
 import functools
 import importlib.metadata
 import json
-import multiprocessing
-import posixpath
 import re
 import sys
 import zlib
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, Protocol
 
 import apache_beam as beam
 import google_crc32c
 import grpc
-import numpy as np
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
 from pipeline.dataflow import resource_hints, uses_dataflow
 from pipeline.dataset import DatasetDescription, DepthInfo, crc_text
+from pipeline.disk import check_room_on_disk, size_text
 from pipeline.errors import RunError, UserError
 from pipeline.graph import build_graph
 from pipeline.inputs import PreparedSet, prepare_inputs, print_findings
@@ -36,15 +32,11 @@ from pipeline.plan import Plan
 from pipeline.progress import Progress, count_examples
 from pipeline.recipe import Recipe
 from pipeline.remote import remote_job
+from pipeline.trial import make_trial
 from pipeline.workspace import INPUTS, PREPARED, State, Workspace, differences
-from transforms.chunks import ChunkKey, ChunkSpec
-from transforms.compose import compose_chunk
-from transforms.depth.errors import DepthModelError
-from transforms.depth.loading import builtin_path, load_depth_model
-from transforms.depth.models import DepthStage, checksum
-from transforms.depth.storage import is_flat
+from transforms.depth.models import DepthStage
 from transforms.files import is_local, join, read_file, rename_file
-from transforms.prepared import PreparedInputs, PreparedSource
+from transforms.prepared import PreparedSource
 from transforms.segments import ShardLayout
 
 # A worker's exception, as the last line of its traceback has it.
@@ -54,8 +46,6 @@ _WORKER_GONE = ("Channel closed prematurely", "Socket closed", "Worker subproces
 # A change of any of these may change bytes.
 _VERSIONED = ("depthmask", "apache-beam", "numpy", "pillow")
 _VERSIONED_DEPTH = {"onnx": ("onnxruntime",)}
-# The share of pixels beyond the range of storage that is a mistake, and not the sky.
-_CLIPPED = 0.01
 
 
 def generate(job: Job, output: str, options: PipelineOptions, restart: bool = False) -> int:
@@ -78,12 +68,18 @@ def generate(job: Job, output: str, options: PipelineOptions, restart: bool = Fa
         plan = Plan(job.recipe, inputs.source.backgrounds, inputs.source.foregrounds)
         _ = plan.splits  # refuses what cannot be dealt out
         stage = job.depth_stage
-        depth = try_depth_model(stage, plan, inputs.source) if stage else None
-        description = _describe(_settled(job), workspace, inputs, depth)
+        state = State.FRESH if restart else workspace.state()
+        trial = make_trial(stage, plan, inputs.source) if stage or state is State.FRESH else None
+        description = _describe(_settled(job), workspace, inputs, trial.depth if trial else None)
         print_findings(inputs.findings)
+        if trial and state is State.FRESH:
+            # Segments are still there while they are joined to shards.
+            needed = 2 * trial.bytes_an_example * plan.examples
+            check_room_on_disk(
+                output, "the dataset", needed, workspace.total_bytes() if restart else 0
+            )
         if restart:  # only now that nothing is refused any more
             workspace.clear()
-        state = State.FRESH if restart else workspace.state()
         if state is State.FINISHED:
             _refuse_another(workspace.read_manifest()["run"], description.run, output, state)
             _check_shards_are_there(workspace)
@@ -238,70 +234,6 @@ def _cause(error: Exception) -> str:
     return (causes or lines or [repr(error)])[-1].removeprefix("RuntimeError: ")
 
 
-def try_depth_model(stage: DepthStage, plan: Plan, source: PreparedSource) -> DepthInfo:
-    """Runs the model on the first examples, in a process of its own: this one needs no TensorFlow.
-
-    Raises UserError where it cannot be loaded or does not give depth for them.
-    """
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as executor:
-        try:
-            return executor.submit(_try_depth_model, stage, plan, source).result()
-        except DepthModelError as error:
-            raise UserError(str(error)) from error
-        except BrokenProcessPool as error:
-            raise UserError(
-                f"{stage.model}: loading the model ended its process, perhaps for want of memory."
-            ) from error
-
-
-def _try_depth_model(stage: DepthStage, plan: Plan, source: PreparedSource) -> DepthInfo:
-    model = load_depth_model(stage)
-    shard = plan.shard_keys()[0]
-    size = plan.shard_sizes[shard.split][shard.shard]
-    tried = min(stage.batch_size, plan.recipe.chunk_examples, size)
-    spec = plan.chunk(ChunkKey(shard, 0, tried))
-    chunk = compose_chunk(spec, PreparedInputs(source), plan.recipe.masks.binary_threshold)
-    depths = model.predict(chunk.images)
-    _check_depth(stage, spec, depths)
-    path = stage.model.path or builtin_path()
-    return DepthInfo(
-        width=depths.shape[2],
-        height=depths.shape[1],
-        quantity=stage.interface.quantity,
-        metric=stage.interface.metric,
-        kind=stage.model.kind,
-        model=posixpath.basename(path.rstrip("/")),
-        crc32c=crc_text(checksum(path)),
-    )
-
-
-def _check_depth(stage: DepthStage, spec: ChunkSpec, depths: np.ndarray) -> None:
-    """Raises DepthModelError for depth that would make a worthless dataset."""
-    for placement, depth in zip(spec.placements, depths, strict=True):
-        if not np.isfinite(depth).all():
-            raise DepthModelError(
-                f"{stage.model}: the model gives NaN or infinite depth for {placement.id}. Is "
-                "what it takes (depth.model: white, mean, std, channels) declared rightly?"
-            )
-    if stage.interface.metric and (depths <= 0).all():
-        raise DepthModelError(
-            f"{stage.model}: the model gives no depth above 0. Is depth.model.gives right?"
-        )
-    if stage.storage.clipped_share(depths) > _CLIPPED:
-        remedy = (
-            "Set depth.scale, or depth.model.unit rightly."
-            if stage.interface.metric
-            else "Set depth.storage to norm8, or depth.scale."
-        )
-        raise DepthModelError(
-            f"{stage.model}: the model gives {depths.min():,.4g} to {depths.max():,.4g}, which "
-            f"does not go into 16 bits in steps of {stage.storage.scale:g}. {remedy}"
-        )
-    if is_flat(stage.storage.quantise(depths)).all():
-        raise DepthModelError(f"{stage.model}: the model gives the same depth for every pixel.")
-
-
 def _describe(
     recipe: Recipe, workspace: Workspace, inputs: PreparedSet, depth: DepthInfo | None
 ) -> DatasetDescription:
@@ -339,7 +271,7 @@ def print_summary(output: str) -> int:
         mine = [shard for shard in manifest["shards"] if shard["split"] == split]
         print(
             f"{split}: {sum(shard['examples'] for shard in mine):,} examples, "
-            f"{sum(shard['bytes'] for shard in mine) / 1e6:,.1f} MB in {len(mine):,} "
+            f"{size_text(sum(shard['bytes'] for shard in mine))} in {len(mine):,} "
             f"{'shard' if len(mine) == 1 else 'shards'}"
         )
     print(f"{'':18}{'mean':37}std")

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipeline.errors import UserError
+from pipeline.export.layouts import LAYOUTS
 from pipeline.placement import check_room
 from pipeline.recipe import Recipe
 from transforms.compose import binarise, resize
@@ -464,6 +465,18 @@ def prepare_inputs(
     for kind, usable in pictures.items():
         if not usable:
             raise UserError(f"no usable {kind} in {getattr(folders, kind)}.{swapped}")
+    layout = LAYOUTS.get(recipe.name)
+    loose = sum(not picture.label for picture in pictures["backgrounds"])
+    if layout and layout.needs_class and loose:
+        findings.append(
+            Finding(
+                folders.backgrounds,
+                ".",
+                "warning",
+                f"{loose:,} of its pictures have no class, which layout {layout.name} needs",
+                "To export by it, put them into a subfolder for each class.",
+            )
+        )
     prepared = PreparedSource(
         backgrounds_path=paths["backgrounds"],
         backgrounds=pictures["backgrounds"],

@@ -14,6 +14,8 @@ from transforms.depth.models import DepthStage, ModelChoice
 
 # What the model that comes with depthmask was made for: docs/builtin-model.md.
 _BUILTIN_SIDE, _BUILTIN_MULTIPLE = 224, 32
+# The sides of DenseDepth's pictures halve five times.
+_DENSEDEPTH_MULTIPLE = 32
 # The farthest depth that the published weights of DenseDepth were trained for, in metres: of
 # rooms (nyu.h5) and of streets (kitti.h5).
 _FARTHEST = {"nyu": 10.0, "kitti": 80.0}
@@ -76,7 +78,7 @@ def _interface(model: ModelChoice, depth: Depth) -> ModelInterface:
             f"depth of up to {metres:g} m does not go into 16 bits in steps of {depth.scale:g} m: "
             "set depth.scale larger, such as 0.002."
         )
-    return ModelInterface(multiple_of=32, unit=metres)
+    return ModelInterface(multiple_of=_DENSEDEPTH_MULTIPLE, unit=metres)
 
 
 def _farthest(path: str) -> float:

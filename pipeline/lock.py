@@ -58,9 +58,8 @@ class OutputLock:
             raise self._refusal(self._read() or {}) from None
         if not gcs.is_gcs(self._path):
             time.sleep(_SETTLE_SECONDS)
-        found = self._read()
-        if found is None or found.get("token") != self._identity["token"]:
-            raise self._refusal(found or {})
+        if not self._is_ours():
+            raise self._refusal(self._read() or {})
         self._thread.start()
         return self
 
@@ -76,7 +75,7 @@ class OutputLock:
         with contextlib.suppress(OSError):
             if gcs.is_gcs(self._path):
                 gcs.delete(self._path, self._generation)
-            else:
+            elif self._is_ours():
                 delete_files([self._path])
 
     def _refusal(self, found: dict[str, Any]) -> UserError:
@@ -120,11 +119,17 @@ class OutputLock:
             return
         replace_file(self._path, f"{self._path}.{self._identity['token']}", [data])
 
+    def _is_ours(self) -> bool:
+        return (self._read() or {}).get("token") == self._identity["token"]
+
     def _keep_beating(self) -> None:
         beat = 0
         while not self._stopped.wait(BEAT_SECONDS):
             beat += 1
             try:
+                # After a long sleep another run may have found this one dead.
+                if not gcs.is_gcs(self._path) and not self._is_ours():
+                    return
                 self._write(beat)
             except OSError:  # the run itself will meet the same trouble, and say so
                 continue

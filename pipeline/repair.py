@@ -10,10 +10,11 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.dataset import DatasetDescription, DepthInfo, crc_text
 from pipeline.errors import RunError, UserError
-from pipeline.generate import at_work, run_job, shard_layout, try_depth_model
+from pipeline.generate import at_work, run_job, shard_layout
 from pipeline.job import depth_stage
 from pipeline.plan import Plan
 from pipeline.recipe import Recipe
+from pipeline.trial import make_trial
 from pipeline.workspace import MANIFEST, PREPARED, Workspace
 from transforms.chunks import Shard, ShardKey
 from transforms.depth.errors import DepthModelError
@@ -53,7 +54,7 @@ def repair(output: str, depth_model: ModelChoice | None, options: PipelineOption
         description = _description(workspace, manifest, recipe)
         layout = shard_layout(plan, description)
         if depth:
-            try_depth_model(depth, plan, source)  # refuses one that does not run here
+            make_trial(depth, plan, source)  # refuses one that does not run here
         damaged = 0
         for key, entry in zip(plan.shard_keys(), manifest["shards"], strict=True):
             if _is_intact(layout.path(key), entry):

@@ -172,6 +172,10 @@ class Workspace:
             if file.path == self.path(file.name)
         }
 
+    def total_bytes(self) -> int:
+        """Bytes of all files in the output folder and below it."""
+        return sum(file.bytes for file in list_files(self.output))
+
     def tidy(self) -> None:
         """Deletes what no later run needs.
 

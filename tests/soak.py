@@ -5,27 +5,42 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.inputs import InputFolders
 from tests.conftest import draw_inputs, file_bytes
 
 
+@dataclass(frozen=True)
+class Kills:
+    """How often a run was killed, and how often one took up what a killed one had left."""
+
+    kills: int
+    resumed: int
+
+
 def kill_until_done(
-    command: list[str], rng: random.Random, at_least: int, seconds: tuple[float, float]
-) -> int:
+    command: list[str],
+    output: Path,
+    rng: random.Random,
+    at_least: int,
+    seconds: tuple[float, float],
+) -> Kills:
     """Starts `command` again and again, and kills its process group (SIGKILL) after a random time.
 
-    Once it was killed `at_least` times it may finish. Gives the number of kills. Raises
-    RuntimeError with its output where it fails by itself.
+    Once it was killed `at_least` times it may finish; finished earlier, its `output` is deleted and
+    begun anew. Raises RuntimeError with its output where it fails by itself.
     """
-    kills = 0
+    kills = resumed = 0
     while True:
+        resumed += any(output.glob("_unfinished/*/*-n*.json"))
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -44,9 +59,8 @@ def kill_until_done(
         if process.returncode != 0:
             raise RuntimeError(f"exit {process.returncode} after {kills} kills:\n{text}")
         if kills >= at_least:
-            return kills
-        # It was quicker than the kill: what is finished is begun anew.
-        command = [*command, "--restart"] if "--restart" not in command else command
+            return Kills(kills, resumed)
+        shutil.rmtree(output)
 
 
 def save_depth_model(path: Path) -> None:
@@ -65,7 +79,7 @@ def soak(folder: Path, folders: InputFolders, kills: int, seed: int) -> None:
     rng = random.Random(seed)
     model = folder / "model.keras"
     save_depth_model(model)
-    total = 0
+    total = resumed = 0
     jobs = {
         "plain": ["--depth-model", "none"],
         "small chunks": [
@@ -94,13 +108,23 @@ def soak(folder: Path, folders: InputFolders, kills: int, seed: int) -> None:
         whole = time.monotonic() - started
         # Half of it is start-up: kills fall before, amid and after the work.
         share = -(-(kills - total) // (len(jobs) - number))
-        done = kill_until_done(commands[1], rng, share, (whole * 0.3, whole * 1.02))
-        total += done
+        done = kill_until_done(commands[1], outputs[1], rng, share, (whole * 0.3, whole * 1.02))
+        total += done.kills
+        resumed += done.resumed
         same = file_bytes(outputs[0]) == file_bytes(outputs[1])
-        print(f"{name}: {whole:.1f} s uninterrupted; {done} kills; identical: {same}", flush=True)
+        print(
+            f"{name}: {whole:.1f} s uninterrupted; {done.kills} kills, {done.resumed} runs "
+            f"resumed; identical: {same}",
+            flush=True,
+        )
         if not same:
             raise SystemExit("the datasets differ")
-    print(f"{total} kills over {len(jobs) * 8_000:,} examples: every dataset identical")
+    if resumed * 3 < total:
+        raise SystemExit(f"{total} kills left only {resumed} runs something to go on with")
+    print(
+        f"{total} kills, {resumed} runs resumed over {len(jobs) * 8_000:,} examples: every dataset "
+        "identical"
+    )
 
 
 def main() -> None:

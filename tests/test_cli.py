@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from pipeline.cli import main
+from pipeline.disk import size_text
 from pipeline.inputs import InputFolders
 from tests.conftest import ONE_WORKER, file_bytes
 
@@ -47,6 +49,24 @@ def test_a_folder_in_use_is_left_alone(inputs: list[str], tmp_path: Path, capsys
     assert file_bytes(tmp_path) == before
 
 
+def test_plan_tells_what_generate_does(inputs: list[str], tmp_path: Path, capsys):
+    (tmp_path / "some").mkdir()
+    shutil.copy(Path(inputs[1]) / "hall" / "bg0.png", tmp_path / "some")
+    (tmp_path / "some" / "notes.png").write_text("no picture")
+    arguments = ["--backgrounds", str(tmp_path / "some"), *inputs[2:], "--skip-bad-inputs"]
+    said = f"error: {tmp_path}/some/notes.png: is not a picture"
+    small = ["--set", "canvas={width: 48, height: 40}", "--set", "placements.per_pair=1"]
+    for command in (["plan"], ["generate", "--output", str(tmp_path / "made"), *ONE_WORKER]):
+        assert main([command[0], *arguments, *small, *command[1:]]) == 0
+        assert said in capsys.readouterr().err
+
+
+def test_sizes_are_in_the_unit_that_fits():
+    sizes = (0, 999, 1000, 24_462.3e6, 999_960, 1e12, 2.5e15)
+    texts = ("0 bytes", "999 bytes", "1.0 kB", "24.5 GB", "1.0 MB", "1.0 TB", "2,500.0 TB")
+    assert tuple(map(size_text, sizes)) == texts
+
+
 def test_plan_says_what_would_be_made(inputs: list[str], capsys):
     assert main(["plan", *inputs]) == 0
     text = capsys.readouterr().out
@@ -65,6 +85,17 @@ def test_an_unknown_command_is_refused():
     with pytest.raises(SystemExit) as caught:
         main(["generat"])
     assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("value", ["abc", "0", "1.5"])
+def test_a_number_that_cannot_be_is_said(capsys, value: str):
+    with pytest.raises(SystemExit):
+        main(["verify", "x", "--sample", value])
+    assert f"--sample: must be a whole number from 1 on, not {value}" in capsys.readouterr().err
+    if value != "1.5":
+        with pytest.raises(SystemExit):
+            main(["plan", "--price-per-hour", value])
+        assert f"must be a number above 0, not {value}" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_no_dataset_is_said(tmp_path: Path, capsys):

@@ -604,6 +604,13 @@ def test_worthless_depth_is_refused_before_the_work(
     assert not (tmp_path / "made").exists()
 
 
+def test_plan_refuses_a_model_as_generate_does(folders: InputFolders, tmp_path: Path, capsys):
+    failing_network(-1.0).save(tmp_path / "bad.keras")
+    pictures = ["--backgrounds", folders.backgrounds, "--foregrounds", folders.foregrounds]
+    assert main(["plan", *pictures, "--depth-model", f"keras:{tmp_path}/bad.keras"]) == 2
+    assert "gives NaN or infinite depth for" in capsys.readouterr().err
+
+
 def test_the_same_depth_everywhere_is_refused(folders: InputFolders, tmp_path: Path):
     network = small_network()
     network.get_layer("depth").set_weights([np.zeros((1, 1, 3, 1)), np.ones(1)])

@@ -317,7 +317,7 @@ def test_classes_and_metres_are_asked_for(
     with pytest.raises(UserError, match="in no unit, and layout office needs metres"):
         exported(copy, tmp_path / "out", "office")
     monkeypatch.setattr("shutil.disk_usage", lambda path: shutil._ntuple_diskusage(9, 8, 1000))
-    with pytest.raises(UserError, match=r"needs about .* GB and 0.0 GB are free"):
+    with pytest.raises(UserError, match=r"needs about .* kB while .* and 1.0 kB are free"):
         exported(with_depth, tmp_path / "out", "living-room")
     assert not (tmp_path / "out").exists()
 

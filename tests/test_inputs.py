@@ -340,6 +340,17 @@ def test_a_subfolder_is_a_class(good: Folders):
     ]
 
 
+def test_a_recipe_whose_layout_has_classes_asks_for_them(good: Folders):
+    recipe = load_recipe("monodepthmask", ["masks={source: alpha}"])
+    folders = InputFolders(str(good.root / "backgrounds"), str(good.root / "foregrounds"))
+    (finding,) = prepare_inputs(folders, recipe, str(good.root / "out")).findings
+    assert finding.level == "warning"
+    assert "1 of its pictures have no class, which layout monodepthmask needs" in str(finding)
+    good.put("backgrounds/kitchen/wall.png", opaque(50, 50))
+    (good.root / "backgrounds" / "wall.png").unlink()
+    assert prepare_inputs(folders, recipe, str(good.root / "out")).findings == []
+
+
 def test_a_canvas_may_be_grey(good: Folders):
     prepared = good.prepare("canvas.colour=grey")
     inputs = PreparedInputs(prepared.source)

@@ -194,6 +194,21 @@ def test_another_job_is_refused_and_harms_nothing(
     assert file_bytes(finished) == file_bytes(dataset)
 
 
+def test_a_disk_without_room_is_refused_before_the_work(
+    monkeypatch, folders: InputFolders, dataset: Path, tmp_path: Path
+):
+    begun, copy = tmp_path / "begun", Path(shutil.copytree(dataset, tmp_path / "copy"))
+    interrupt(monkeypatch, folders, begun, after=7)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: shutil._ntuple_diskusage(9, 8, 1000))
+    with pytest.raises(UserError, match=r"made: the dataset needs about .* kB .* 1.0 kB are free"):
+        make_dataset(folders, tmp_path / "made")
+    assert not (tmp_path / "made").exists()
+    with pytest.raises(UserError, match="Make room"):
+        make_dataset(folders, copy, "placements.per_pair=9", restart=True)
+    assert file_bytes(copy) == file_bytes(dataset)
+    make_dataset(folders, begun)  # what is made already has its room
+
+
 def test_restart_begins_anew_but_deletes_nothing_of_others(
     folders: InputFolders, dataset: Path, tmp_path: Path
 ):
@@ -225,6 +240,19 @@ def test_two_runs_on_one_folder_are_refused(folders: InputFolders, tmp_path: Pat
             make_dataset(folders, output)
         assert set(file_bytes(output)) == before
     make_dataset(folders, output)
+
+
+def test_a_lock_that_another_took_over_is_left_to_it(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("pipeline.lock.BEAT_SECONDS", 0.5)
+    lock = OutputLock(str(tmp_path))
+    with lock:
+        path = tmp_path / "lock.json"
+        (tmp_path / "theirs").write_text('{"token": "another run\'s"}')
+        (tmp_path / "theirs").rename(path)
+        lock._thread.join(timeout=60)  # it stops by itself
+        assert not lock._thread.is_alive()
+        assert "another" in path.read_text()
+    assert "another" in path.read_text()
 
 
 @pytest.mark.parametrize("host", ["this one", "another"])

@@ -24,6 +24,16 @@ def test_sums_are_exact(shape: tuple[int, ...], dtype: type):
     assert moments.images == shape[0] and moments.pixels == np.prod(shape[:3])
 
 
+def test_sums_of_a_large_bright_depth_map_are_exact():
+    """2.56 million pixels of 16 bits: their squares add up to more than float64 counts."""
+    picture = np.full((1, 1600, 1600), 65535, np.uint16)
+    picture[0, 0, 0] = 65534
+    n = picture.size
+    moments = measure(picture)
+    assert moments.sums == (n * 65535 - 1,)
+    assert moments.squares == ((n - 1) * 65535**2 + 65534**2,)
+
+
 def test_mean_and_std_are_those_of_all_pixels():
     pictures = RNG.integers(0, 256, (5, 32, 24, 3)).astype(np.uint8)
     values = pictures.reshape(-1, 3) / 255

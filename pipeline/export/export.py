@@ -7,7 +7,6 @@ import importlib.metadata
 import json
 import os
 import re
-import shutil
 import sys
 import uuid
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsIter, AsList
 
 from pipeline.dataset import crc_text
+from pipeline.disk import check_room_on_disk, size_text
 from pipeline.errors import UserError
 from pipeline.export.layouts import LAYOUTS
 from pipeline.export.pieces import (
@@ -214,15 +214,7 @@ def _check_room(job: ExportJob, pieces: list[Piece]) -> None:
             joined += len(file.data) + _ENTRY_BYTES
     # While a container is joined, its pieces are still there.
     needed = (2 * joined + loose) * job.total // min(_SAMPLE, examples[0].examples)
-    folder = Path(job.output).absolute()
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise UserError(
-            f"{job.output}: the export needs about {needed / 1e9:,.1f} GB and {free / 1e9:,.1f} GB "
-            "are free. Make room, or name a folder elsewhere."
-        )
+    check_room_on_disk(job.output, "the export", needed)
 
 
 def _run_job(
@@ -341,8 +333,8 @@ def _name(file: ExportedFile) -> str:
 def _print_summary(destination: Destination) -> None:
     description = json.loads(read_file(destination.path(EXPORT)))
     for entry in description["files"]:
-        print(f"{entry['name']}: {entry['bytes'] / 1e6:,.1f} MB")
+        print(f"{entry['name']}: {size_text(entry['bytes'])}")
     loose = description["in_folders"]
     if loose["files"]:
-        print(f"in folders: {loose['files']:,} files, {loose['bytes'] / 1e6:,.1f} MB")
+        print(f"in folders: {loose['files']:,} files, {size_text(loose['bytes'])}")
     print(f"{description['examples']:,} examples are in {destination.output}")

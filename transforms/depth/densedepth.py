@@ -17,8 +17,6 @@ from keras import layers, ops
 from transforms.depth.errors import DepthModelError, first_line
 from transforms.depth.interface import PictureSize
 
-# The network's sides halve five times.
-MULTIPLE = 32
 # It gives 1000 / depth, depth in thousandths of the farthest, which is kept within 10 … 1000.
 _NEAREST, _REACH = 10.0, 1000.0
 _UP_PROJECTIONS = ("pool3_pool", "pool2_pool", "pool1", "conv1_relu")
