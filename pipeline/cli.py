@@ -268,7 +268,10 @@ def _generate(arguments: argparse.Namespace) -> int:
     job = _job(arguments)
     options = pipeline_options(arguments.beam_arguments, depth=job.depth_model is not None)
     if uses_dataflow(options):
-        check_for_dataflow(job, arguments.output, options)
+        # The builtin model has no path: it is in the image.
+        model = job.depth_model.path if job.depth_model else ""
+        paths = {"--output": arguments.output, "--depth-model": model}
+        check_for_dataflow(options, paths, depth=job.depth_model is not None)
     with _beam_log(arguments.verbose):
         left_out = generate(job, arguments.output, options, arguments.restart)
     return 1 if left_out else 0
@@ -345,10 +348,14 @@ def _gallery(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
+    from pipeline.dataflow import check_for_dataflow, uses_dataflow
     from pipeline.export.export import export
     from pipeline.runner import pipeline_options
 
     options = pipeline_options(arguments.beam_arguments)
+    if uses_dataflow(options):
+        paths = {"DIR": arguments.dataset, "DEST": arguments.output}
+        check_for_dataflow(options, paths, depth=False)
     with _beam_log(arguments.verbose):
         export(arguments.dataset, arguments.output, arguments.layout, options)
     return 0
