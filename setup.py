@@ -31,7 +31,7 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
-        "onnx": ["onnxruntime>=1.20"],
+        "onnx": ["onnxruntime>=1.21"],
         "tensorflow-io": ["tensorflow-io==0.37.1", "tensorflow>=2.16,<2.18"],
     },
     entry_points={"console_scripts": ["depthmask=pipeline.cli:run"]},
