@@ -31,6 +31,8 @@ LAYOUT_NAMES = (
     *("folder", "webdataset", "monodepthmask", "living-room", "grey-gallery", "office"),
     "restaurant-mall",
 )
+# Arguments that are folders on any file system.
+_FOLDERS = ("backgrounds", "foregrounds", "masks", "output", "dataset")
 
 
 def run() -> None:
@@ -58,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognised arguments: {' '.join(rest)}")
     namespace.beam_arguments = rest
     try:
+        _check_paths(namespace)
         return int(namespace.command(namespace))
     except UserError as error:
         print(f"depthmask: {error}", file=sys.stderr)
@@ -72,6 +75,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("depthmask: stopped. Run the same command again to go on.", file=sys.stderr)
         return STOPPED
+
+
+def _check_paths(namespace: argparse.Namespace) -> None:
+    """Raises UserError for a folder that is named on no file system."""
+    values = (getattr(namespace, name, None) for name in _FOLDERS)
+    remote = [value for value in values if isinstance(value, str) and "://" in value]
+    if not remote:
+        return
+    from transforms.files import check_path
+
+    for path in remote:
+        try:
+            check_path(path)
+        except ValueError as error:
+            raise UserError(str(error)) from error
 
 
 def _parser() -> argparse.ArgumentParser:
