@@ -31,7 +31,7 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
-        "onnx": ["onnxruntime>=1.20"],
+        "onnx": ["onnxruntime>=1.21"],
     },
     entry_points={"console_scripts": ["depthmask=pipeline.cli:run"]},
 )

@@ -31,6 +31,8 @@ LAYOUT_NAMES = (
     *("folder", "webdataset", "monodepthmask", "living-room", "grey-gallery", "office"),
     "restaurant-mall",
 )
+# Arguments that are folders on any file system.
+_FOLDERS = ("backgrounds", "foregrounds", "masks", "output", "dataset")
 
 
 def run() -> None:
@@ -58,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognised arguments: {' '.join(rest)}")
     namespace.beam_arguments = rest
     try:
+        _check_paths(namespace)
         return int(namespace.command(namespace))
     except UserError as error:
         print(f"depthmask: {error}", file=sys.stderr)
@@ -72,6 +75,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("depthmask: stopped. Run the same command again to go on.", file=sys.stderr)
         return STOPPED
+
+
+def _check_paths(namespace: argparse.Namespace) -> None:
+    """Raises UserError for a folder that is named on no file system."""
+    values = (getattr(namespace, name, None) for name in _FOLDERS)
+    remote = [value for value in values if isinstance(value, str) and "://" in value]
+    if not remote:
+        return
+    from transforms.files import check_path
+
+    for path in remote:
+        try:
+            check_path(path)
+        except ValueError as error:
+            raise UserError(str(error)) from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -274,7 +292,10 @@ def _generate(arguments: argparse.Namespace) -> int:
     job = _job(arguments)
     options = pipeline_options(arguments.beam_arguments, depth=job.depth_model is not None)
     if uses_dataflow(options):
-        check_for_dataflow(job, arguments.output, options)
+        # The builtin model has no path: it is in the image.
+        model = job.depth_model.path if job.depth_model else ""
+        paths = {"--output": arguments.output, "--depth-model": model}
+        check_for_dataflow(options, paths, depth=job.depth_model is not None)
     with _beam_log(arguments.verbose):
         left_out = generate(job, arguments.output, options, arguments.restart)
     return 1 if left_out else 0
@@ -351,10 +372,14 @@ def _gallery(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
+    from pipeline.dataflow import check_for_dataflow, uses_dataflow
     from pipeline.export.export import export
     from pipeline.runner import pipeline_options
 
     options = pipeline_options(arguments.beam_arguments)
+    if uses_dataflow(options):
+        paths = {"DIR": arguments.dataset, "DEST": arguments.output}
+        check_for_dataflow(options, paths, depth=False)
     with _beam_log(arguments.verbose):
         export(arguments.dataset, arguments.output, arguments.layout, options)
     return 0

@@ -132,3 +132,23 @@ def test_a_separate_value_of_a_misspelt_option_is_refused(good: list[str], tmp_p
         assert main(["generate", *good, "--output", str(tmp_path / "made"), *option]) == 2
         assert f"no such option: {' '.join(option)}" in capsys.readouterr().err
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("gs://", "names no bucket"),
+        ("gs:///x", "names no bucket"),
+        ("foo://x/y", "there is no file system for this"),
+    ],
+)
+def test_a_folder_on_no_file_system_is_refused(good: list[str], capsys, path, problem):
+    for command in (
+        ["generate", *good, "--output", path],
+        ["plan", "--backgrounds", path, *good[2:]],
+        ["verify", path],
+        ["export", "made", path, "--layout", "folder"],
+    ):
+        assert main(command) == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"depthmask: {path}: ") and problem in said

@@ -13,14 +13,21 @@ from pathlib import Path
 
 import keras
 import pytest
+from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 from google.cloud.dataflow_v1beta3 import Job, JobState, JobType, WorkerIPAddressConfiguration
 
 from pipeline.cli import main
+from pipeline.dataflow import check_for_dataflow, with_defaults
+from pipeline.errors import UserError
 from tests.cloud_storage import EMULATOR, cloud_storage
 from transforms.files import list_files, read_file, write_file
 
 GPU = b"type:nvidia-tesla-t4;count:1;install-nvidia-driver"
+BARRIERS = (
+    common_urns.primitives.GROUP_BY_KEY.urn,
+    common_urns.composites.RESHUFFLE.urn,
+)
 HINT = "beam:resources:accelerator:v1"
 
 
@@ -110,8 +117,11 @@ def complete(folders, service: Service, *more: str) -> list[str]:
     )
 
 
+# Enough for a job with the builtin model; no service is there.
+REACHED = ("--project=p", "--region=r", "--sdk_container_image=i")
 needs_emulator = pytest.mark.skipif(
-    not EMULATOR, reason="needs an emulator of Cloud Storage: make .gcs/fake-gcs-server"
+    not EMULATOR or sys.version_info[:2] != (3, 11),
+    reason="needs an emulator of Cloud Storage (make .gcs/fake-gcs-server), and the image's Python",
 )
 CONSOLE = "https://console.cloud.google.com/dataflow/jobs/r/job-1?project=p"
 BY_HAND = "gcloud dataflow jobs cancel job-1 --region=r --project=p"
@@ -137,7 +147,7 @@ def test_the_job_that_is_submitted(service: Service, folders, model: bytes, caps
     (job,) = service.jobs
     assert job.type_ == JobType.JOB_TYPE_BATCH
     (pool,) = job.environment.worker_pools
-    assert pool.machine_type == "n1-standard-8" and pool.disk_size_gb == 60
+    assert pool.machine_type == "n1-standard-4" and pool.disk_size_gb == 60
     assert pool.ip_configuration == WorkerIPAddressConfiguration.WORKER_IP_PRIVATE
     assert pool.autoscaling_settings.max_num_workers == 40
     images = {image.container_image for image in pool.sdk_harness_container_images}
@@ -145,7 +155,7 @@ def test_the_job_that_is_submitted(service: Service, folders, model: bytes, caps
     experiments = set(job.environment.experiments)
     assert {"use_runner_v2", "no_use_multiple_sdk_containers"} <= experiments
     options = dict(job.environment.sdk_pipeline_options["options"])
-    assert options["number_of_worker_harness_threads"] == 8
+    assert options["number_of_worker_harness_threads"] == 2
     # The image holds the project: no package is staged, and none installed as a worker starts.
     staged = {file.name for file in list_files("gs://bucket/temp")}
     assert not any(name.endswith((".tar.gz", ".whl")) for name in staged)
@@ -155,6 +165,9 @@ def test_the_job_that_is_submitted(service: Service, folders, model: bytes, caps
     components = pipeline.components
     accelerated, plain = [], []
     for step in components.transforms.values():
+        # Nothing in there is a barrier, whatever its hints: that would send arrays across.
+        if step.unique_name.startswith("MakeSegments"):
+            assert step.spec.urn not in BARRIERS
         if step.subtransforms or not step.environment_id:
             continue
         environment = components.environments[step.environment_id]
@@ -169,6 +182,7 @@ def test_the_job_that_is_submitted(service: Service, folders, model: bytes, caps
     assert any("DrawExamples" in name for name in accelerated)
     assert any("RunInference" in name for name in accelerated)
     assert any("WriteFiles" in name for name in accelerated)
+    assert {step.spec.urn for step in components.transforms.values()} & set(BARRIERS)
 
 
 @pytest.mark.parametrize(
@@ -180,11 +194,55 @@ def test_the_job_that_is_submitted(service: Service, folders, model: bytes, caps
             ["--project=p", "--region=r", "--sdk_container_image=i", "--depth-model=keras:m.keras"],
             "--depth-model m.keras is on this machine",
         ),
+        ([*REACHED, "--temp_location=/tmp/x"], "--temp_location /tmp/x is on this machine"),
+        ([*REACHED, "--staging_location=x"], "--staging_location x is on this machine"),
+        (["--project=p", "--region=r", "--setup_file=setup.py"], "--setup_file installs no CUDA"),
+        ([*REACHED, "--accelerator=nvidia-a100"], "--machine_type must be given with"),
+        ([*REACHED, "--flexrs_goal=COST_OPTIMIZED"], "--flexrs_goal does not go with GPUs"),
     ],
 )
 def test_what_dataflow_cannot_run_is_said_before_anything(folders, capsys, more, problem):
     assert main(command(folders, *more)) == 2
     assert problem in capsys.readouterr().err
+
+
+def test_what_dataflow_cannot_export_is_said_before_anything(capsys):
+    code = main(["export", "made", "out", "--layout=folder", "--runner=DataflowRunner"])
+    said = capsys.readouterr().err
+    assert code == 2
+    assert "DIR made is on this machine" in said and "DEST out is on this machine" in said
+    assert "--project must be given" in said and "--sdk_container_image must name" in said
+
+
+def test_another_python_than_the_images_is_refused(monkeypatch):
+    options = with_defaults(["--runner=DataflowRunner", *REACHED], depth=True)
+    monkeypatch.setattr(sys, "version_info", (3, 11, 9))
+    check_for_dataflow(options, {}, depth=True)
+    monkeypatch.setattr(sys, "version_info", (3, 12, 1))
+    with pytest.raises(UserError, match=r"Python 3\.12, and the image .* has 3\.11"):
+        check_for_dataflow(options, {}, depth=True)
+
+
+def test_what_is_given_is_kept():
+    given = (
+        *("--sdk_location=default", "--machine_type=n1-highmem-8", "--disk_size_gb=90"),
+        *("--number_of_worker_harness_threads=5", "--experiments=use_multiple_sdk_containers"),
+    )
+    options = with_defaults(["--runner=DataflowRunner", *given], depth=True).get_all_options()
+    assert options["sdk_location"] == "default" and options["disk_size_gb"] == 90
+    assert options["machine_type"] == "n1-highmem-8"
+    assert options["number_of_worker_harness_threads"] == 5
+    assert options["experiments"] == ["use_multiple_sdk_containers"]
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "machine"),
+    [("nvidia-tesla-v100", "n1-standard-4"), ("nvidia-l4", "g2-standard-4"), ("none", None)],
+)
+def test_each_gpu_gets_a_machine_that_it_goes_with(accelerator, machine):
+    arguments = ["--runner=DataflowRunner", f"--accelerator={accelerator}"]
+    options = with_defaults(arguments, depth=True)
+    assert options.get_all_options()["machine_type"] == machine
 
 
 @needs_emulator

@@ -157,7 +157,9 @@ def test_a_damaged_segment_is_made_again(
 
 def test_a_segment_far_into_a_large_shard_is_found_again(tmp_path: Path):
     key = ChunkKey(ShardKey("train", 0), 12_345_680, 80)
-    layout = ShardLayout(str(tmp_path), str(tmp_path / "work"), {"train": (20_000_000,)})
+    layout = ShardLayout(
+        str(tmp_path), str(tmp_path / "work"), "5d1c0a2b", {"train": (20_000_000,)}
+    )
     written = segments.write_segment(
         EncodedChunk(key, b"records", "rows", {}, {}), layout.folder(key.shard)
     )

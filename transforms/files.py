@@ -55,6 +55,21 @@ def is_local(path: str) -> bool:
     return "://" not in path
 
 
+def check_path(path: str) -> None:
+    """Raises ValueError, with a remedy, for a path that no file can have."""
+    if is_local(path):
+        return
+    if gcs.is_gcs(path) and not path.removeprefix(gcs.PREFIX).split("/")[0]:
+        raise ValueError(f"{path}: names no bucket. Give {gcs.PREFIX}BUCKET/FOLDER.")
+    try:
+        FileSystems.get_filesystem(path)
+    except ValueError as error:
+        raise ValueError(
+            f"{path}: there is no file system for this here. Give a local path, or one that begins "
+            f"with {gcs.PREFIX}."
+        ) from error
+
+
 def join(folder: str, *names: str) -> str:
     """The path of something in a folder."""
     return str(FileSystems.join(folder, *names))

@@ -187,6 +187,8 @@ def _load_onnx(stage: DepthStage) -> Network:
     wanted = [("CUDAExecutionProvider", cuda), ("CPUExecutionProvider", {})]
     usable = ort.get_available_providers()
     providers = [provider for provider in wanted if provider[0] in usable]
+    if "CUDAExecutionProvider" in usable:
+        ort.preload_dlls()  # CUDA's libraries may lie in packages, where only Python finds them
     with _local_copy(stage.model.path) as path:
         try:
             session = ort.InferenceSession(path, options, providers=providers)
