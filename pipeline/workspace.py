@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import json
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from transforms.files import (
     is_local,
     join,
     list_files,
+    list_names,
     read_file,
     replace_file,
 )
@@ -101,11 +101,7 @@ class Workspace:
                 if path.is_file():
                     raise UserError(f"{path} is a file. Give a new folder as --output.")
         try:
-            if is_local(self.output):
-                return set(os.listdir(self.output)) if os.path.isdir(self.output) else set()
-            # Object stores know no folders, only longer names.
-            root = len(self.path(""))
-            return {file.path[root:].lstrip("/").split("/")[0] for file in list_files(self.output)}
+            return list_names(self.output)
         except OSError as error:
             raise UserError(f"{self.output}: cannot be read: {error}") from error
 

@@ -219,6 +219,19 @@ def test_of_many_files_what_is_there_is_deleted(storage: FaultyProxy, tmp_path: 
         list(files.read_files(["gs://bucket/gone [1]/kept", "gs://nowhere/file"]))
 
 
+def test_only_what_lies_right_in_the_output_is_listed(storage: FaultyProxy):
+    output = "gs://bucket/names [1]"
+    for name in ("index.csv", "_unfinished/run.json", "_unfinished/train-00000/shard.json", ""):
+        write_file(f"{output}/{name}", [b"{}"])
+    write_file("gs://bucket/names [1]b/other", [b"{}"])
+    assert (
+        files.list_names(output) == files.list_names(f"{output}/") == {"index.csv", "_unfinished"}
+    )
+    assert files.list_names("gs://bucket/names") == set()
+    with pytest.raises(FileNotFoundError):
+        files.list_names("gs://nowhere/names")
+
+
 def test_joining_takes_the_index_rows_in_order(storage: FaultyProxy):
     key = ShardKey("train", 0)
     layout = ShardLayout("gs://bucket/in order", "gs://bucket/in order/work", {"train": (40,)})

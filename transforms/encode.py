@@ -117,14 +117,14 @@ class _EncodeDoFn(beam.DoFn):  # type: ignore[misc]
         self._encoder = encoder
         self._examples = Metrics.counter("depthmask", "examples")
         self._bytes = Metrics.counter("depthmask", "bytes")
-        self._warnings = Metrics.counter("depthmask", "warnings")
+        self._empty_masks = Metrics.counter("depthmask", "empty_masks")
 
     def process(self, chunk: ComposedChunk) -> Iterator[EncodedChunk]:
         encoded = self._encoder.encode(chunk)
         self._examples.inc(encoded.key.examples - len(encoded.left_out))
         self._bytes.inc(len(encoded.records))
         # An example whose mask is empty teaches nothing: its foreground's visible part is cropped.
-        self._warnings.inc(int(np.count_nonzero(~chunk.masks.any(axis=(1, 2)))))
+        self._empty_masks.inc(int(np.count_nonzero(~chunk.masks.any(axis=(1, 2)))))
         yield encoded
 
 

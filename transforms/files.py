@@ -215,6 +215,17 @@ def _unless_gone(error: OSError) -> None:
         raise error
 
 
+def list_names(folder: str) -> set[str]:
+    """Names of the files and folders in a folder; none where there is no such folder."""
+    if is_local(folder):
+        return set(os.listdir(folder)) if os.path.isdir(folder) else set()
+    if gcs.is_gcs(folder):
+        return gcs.list_names(folder)
+    # Object stores know no folders, only longer names.
+    root = len(join(folder, ""))
+    return {file.path[root:].lstrip("/").split("/")[0] for file in list_files(folder)}
+
+
 def _size(path: str) -> int:
     try:
         return os.path.getsize(path)

@@ -118,6 +118,23 @@ def list_objects(folder: str) -> list[tuple[str, int]]:
         return [(f"{PREFIX}{bucket}/{blob.name}", blob.size) for blob in found]
 
 
+def list_names(folder: str) -> set[str]:
+    """Names of what lies right in a folder, folders among them, without listing what is below."""
+    bucket, prefix = _split(folder.rstrip("/") + "/")
+    with gcs_errors(folder):
+        found = _access.to(folder).client.list_blobs(
+            bucket,
+            prefix=prefix,
+            delimiter="/",
+            fields="items(name),prefixes,nextPageToken",
+            retry=_retry(),
+        )
+        # The pages' prefixes are known once all pages are read.
+        paths = [blob.name for blob in found if blob.name != prefix]
+        paths += found.prefixes
+    return {path.removeprefix(prefix).rstrip("/") for path in paths}
+
+
 @contextlib.contextmanager
 def open_object(path: str, mode: str) -> Iterator[BinaryIO]:
     """Opens an object to read and seek (``rb``), or a new one to write (``wb``)."""
