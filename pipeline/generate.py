@@ -24,7 +24,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
-from pipeline.dataflow import resource_hints, uses_dataflow
+from pipeline.dataflow import depth_device, resource_hints, uses_dataflow
 from pipeline.dataset import DatasetDescription, DepthInfo, crc_text
 from pipeline.errors import RunError, UserError
 from pipeline.graph import build_graph
@@ -78,7 +78,8 @@ def generate(job: Job, output: str, options: PipelineOptions, restart: bool = Fa
         _ = plan.splits  # refuses what cannot be dealt out
         stage = job.depth_stage
         depth = try_depth_model(stage, plan, inputs.source) if stage else None
-        description = _describe(_settled(job), workspace, inputs, depth)
+        device = depth_device(options) if depth else {}
+        description = _describe(_settled(job), workspace, inputs, depth, device)
         for finding in inputs.findings:
             print(f"{finding.level}: {finding}", file=sys.stderr)
         if restart:  # only now that nothing is refused any more
@@ -290,7 +291,11 @@ def _check_depth(stage: DepthStage, spec: ChunkSpec, depths: np.ndarray) -> None
 
 
 def _describe(
-    recipe: Recipe, workspace: Workspace, inputs: PreparedSet, depth: DepthInfo | None
+    recipe: Recipe,
+    workspace: Workspace,
+    inputs: PreparedSet,
+    depth: DepthInfo | None,
+    device: dict[str, str],
 ) -> DatasetDescription:
     names = _VERSIONED + (
         _VERSIONED_DEPTH.get(depth.kind, ("keras", "tensorflow")) if depth else ()
@@ -302,7 +307,7 @@ def _describe(
         input_moments=inputs.moments,
         input_checksums={name: crc_text(inputs.checksums[name]) for name in PREPARED},
         findings=tuple(finding.to_json() for finding in inputs.findings),
-        versions=versions | {"zlib": zlib.ZLIB_RUNTIME_VERSION},
+        versions=versions | {"zlib": zlib.ZLIB_RUNTIME_VERSION} | device,
         backgrounds=len(inputs.source.backgrounds),
         foregrounds=len(inputs.source.foregrounds),
         depth=depth,

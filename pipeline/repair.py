@@ -54,6 +54,12 @@ def repair(output: str, depth_model: ModelChoice | None, options: PipelineOption
         layout = ShardLayout(output, workspace.work_folder, plan.shard_sizes)
         if depth:
             try_depth_model(depth, plan, source)  # refuses one that does not run here
+            if device := description.versions.get("accelerator"):
+                print(
+                    f"depth was made on Dataflow (accelerator: {device}); only a machine of that "
+                    "kind makes the same again",
+                    file=sys.stderr,
+                )
         damaged = 0
         for key, entry in zip(plan.shard_keys(), manifest["shards"], strict=True):
             if _is_intact(layout.path(key), entry):
