@@ -93,6 +93,13 @@ def resource_hints(options: PipelineOptions, depth: bool) -> dict[str, str]:
     return {"accelerator": f"type:{accelerator};count:1;install-nvidia-driver"}
 
 
+def depth_device(options: PipelineOptions) -> dict[str, str]:
+    """What depth is estimated on, on Dataflow: it is part of what decides a dataset's bytes."""
+    if not uses_dataflow(options):
+        return {}
+    return {"accelerator": str(options.view_as(DataflowOptions).accelerator)}
+
+
 def check_for_dataflow(options: PipelineOptions, paths: Mapping[str, str], depth: bool) -> None:
     """Raises UserError for what Dataflow's workers could not reach, or could not run on.
 

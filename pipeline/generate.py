@@ -20,7 +20,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
-from pipeline.dataflow import resource_hints, uses_dataflow
+from pipeline.dataflow import depth_device, resource_hints, uses_dataflow
 from pipeline.dataset import DatasetDescription, DepthInfo, crc_text
 from pipeline.disk import check_room_on_disk, size_text
 from pipeline.errors import RunError, UserError
@@ -70,7 +70,9 @@ def generate(job: Job, output: str, options: PipelineOptions, restart: bool = Fa
         stage = job.depth_stage
         state = State.FRESH if restart else workspace.state()
         trial = make_trial(stage, plan, inputs.source) if stage or state is State.FRESH else None
-        description = _describe(_settled(job), workspace, inputs, trial.depth if trial else None)
+        depth = trial.depth if trial else None
+        device = depth_device(options) if depth else {}
+        description = _describe(_settled(job), workspace, inputs, depth, device)
         print_findings(inputs.findings)
         if trial and state is State.FRESH:
             # Segments are still there while they are joined to shards.
@@ -235,7 +237,11 @@ def _cause(error: Exception) -> str:
 
 
 def _describe(
-    recipe: Recipe, workspace: Workspace, inputs: PreparedSet, depth: DepthInfo | None
+    recipe: Recipe,
+    workspace: Workspace,
+    inputs: PreparedSet,
+    depth: DepthInfo | None,
+    device: dict[str, str],
 ) -> DatasetDescription:
     names = _VERSIONED + (
         _VERSIONED_DEPTH.get(depth.kind, ("keras", "tensorflow")) if depth else ()
@@ -247,7 +253,7 @@ def _describe(
         input_moments=inputs.moments,
         input_checksums={name: crc_text(inputs.checksums[name]) for name in PREPARED},
         findings=tuple(finding.to_json() for finding in inputs.findings),
-        versions=versions | {"zlib": zlib.ZLIB_RUNTIME_VERSION},
+        versions=versions | {"zlib": zlib.ZLIB_RUNTIME_VERSION} | device,
         backgrounds=len(inputs.source.backgrounds),
         foregrounds=len(inputs.source.foregrounds),
         depth=depth,

@@ -55,6 +55,12 @@ def repair(output: str, depth_model: ModelChoice | None, options: PipelineOption
         layout = shard_layout(plan, description)
         if depth:
             make_trial(depth, plan, source)  # refuses one that does not run here
+            if device := description.versions.get("accelerator"):
+                print(
+                    f"depth was made on Dataflow (accelerator: {device}); only a machine of that "
+                    "kind makes the same again",
+                    file=sys.stderr,
+                )
         damaged = 0
         for key, entry in zip(plan.shard_keys(), manifest["shards"], strict=True):
             if _is_intact(layout.path(key), entry):

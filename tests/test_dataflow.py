@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -130,19 +131,14 @@ BY_HAND = "gcloud dataflow jobs cancel job-1 --region=r --project=p"
 @needs_emulator
 def test_the_job_that_is_submitted(service: Service, folders, model: bytes, capsys):
     write_file("gs://bucket/model.keras", [model])
-    code = main(
-        command(
-            folders,
-            *(
-                "--depth-model=keras:gs://bucket/model.keras",
-                "--project=p",
-                "--region=europe-west4",
-            ),
-            *("--temp_location=gs://bucket/temp", "--sdk_container_image=example.org/depthmask:1"),
-            *("--no_use_public_ips", "--max_num_workers=40"),
-            f"--dataflow_endpoint=http://localhost:{service.server_port}",
-        )
+    arguments = command(
+        folders,
+        *("--depth-model=keras:gs://bucket/model.keras", "--project=p", "--region=europe-west4"),
+        *("--temp_location=gs://bucket/temp", "--sdk_container_image=example.org/depthmask:1"),
+        *("--no_use_public_ips", "--max_num_workers=40"),
+        f"--dataflow_endpoint=http://localhost:{service.server_port}",
     )
+    code = main(arguments)
     assert code == 1 and "FAILED" in capsys.readouterr().err
     (job,) = service.jobs
     assert job.type_ == JobType.JOB_TYPE_BATCH
@@ -183,6 +179,11 @@ def test_the_job_that_is_submitted(service: Service, folders, model: bytes, caps
     assert any("RunInference" in name for name in accelerated)
     assert any("WriteFiles" in name for name in accelerated)
     assert {step.spec.urn for step in components.transforms.values()} & set(BARRIERS)
+
+    # Depth of a GPU and of CPUs would differ within one dataset.
+    assert main([*arguments, "--accelerator=none"]) == 2
+    assert "made_with.accelerator: nvidia-tesla-t4 → none" in capsys.readouterr().err
+    assert len(service.jobs) == 1
 
 
 @pytest.mark.parametrize(
@@ -281,3 +282,15 @@ def test_a_job_that_is_lost_sight_of_may_go_on(service: Service, folders, capsys
     assert main(complete(folders, service)) == 1
     said = capsys.readouterr().err
     assert CONSOLE in said and "may go on" in said and BY_HAND in said
+
+
+def test_a_repair_says_what_depth_was_made_on(with_depth: Path, tmp_path: Path, capsys):
+    made = tmp_path / "made"
+    shutil.copytree(with_depth, made)
+    manifest = json.loads((made / "manifest.json").read_bytes())
+    manifest["run"]["made_with"]["accelerator"] = "nvidia-tesla-t4"
+    (made / "manifest.json").write_text(json.dumps(manifest))
+    model = f"keras:{with_depth.parent / 'm.keras'}"
+    assert main(["verify", "--repair", "--depth-model", model, str(made)]) == 0
+    assert "depth was made on Dataflow (accelerator: nvidia-tesla-t4)" in capsys.readouterr().err
+    assert json.loads((made / "manifest.json").read_bytes()) == manifest

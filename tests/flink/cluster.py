@@ -72,6 +72,8 @@ class FlinkCluster:
             f"--parallelism={self._count}",
             # Else every stage starts its Python workers anew.
             "--environment_cache_millis=600000",
+            # Python processes a TaskManager.
+            "--sdk_worker_parallelism=2",
         )
 
     def __enter__(self) -> FlinkCluster:
