@@ -18,20 +18,29 @@ setup(
         "transforms": ["models/*.keras"],
     },
     install_requires=[
-        "apache-beam[gcp]>=2.77,<3",
+        "apache-beam[gcp]>=2.72,<3",
         "google-cloud-storage>=2.18",
         "google-crc32c>=1.5",
         "h5py>=3.10",
-        "numpy>=2.0,<3",
+        "numpy>=1.26,<3",
         "pillow>=11",
-        "protobuf>=5",
+        "protobuf>=4.25",
         "pydantic>=2.7,<3",
         "pyyaml>=6",
-        "tensorflow>=2.18,<3",
+        "tensorflow>=2.16,<3",
         "tqdm>=4.66",
     ],
     extras_require={
         "onnx": ["onnxruntime>=1.21"],
+        # Its last release loads under TensorFlow 2.17, and that holds the others back.
+        "tensorflow-io": [
+            "apache-beam[gcp]==2.72.0",
+            "google-cloud-storage<3",
+            "numpy<2",
+            "protobuf<5",
+            "tensorflow==2.17.1",
+            "tensorflow-io==0.37.1",
+        ],
     },
     entry_points={"console_scripts": ["depthmask=pipeline.cli:run"]},
 )

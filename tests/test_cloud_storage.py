@@ -234,7 +234,9 @@ def test_only_what_lies_right_in_the_output_is_listed(storage: FaultyProxy):
 
 def test_joining_takes_the_index_rows_in_order(storage: FaultyProxy):
     key = ShardKey("train", 0)
-    layout = ShardLayout("gs://bucket/in order", "gs://bucket/in order/work", {"train": (40,)})
+    layout = ShardLayout(
+        "gs://bucket/in order", "gs://bucket/in order/work", "5d1c0a2b", {"train": (40,)}
+    )
     segments = [
         write_segment(
             EncodedChunk(ChunkKey(key, i, 1), b"record %d" % i, f"row {i}\n", {}, {}),

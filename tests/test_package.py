@@ -6,7 +6,10 @@ import os
 import subprocess
 import sys
 import venv
+from importlib.metadata import requires
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 
@@ -82,3 +85,18 @@ def test_the_source_package_runs_without_the_checkout(tmp_path: Path):
     planned = run(sys.executable, "-c", PLAN, pickled, PYTHONPATH=str(ROOT))
     assert run(python, "-c", WORKER, pickled) == planned
     assert "p0+p" in planned or "p1+p" in planned
+
+
+def test_the_extra_for_tensorflow_io_can_be_had():
+    """What its pinned set holds, depthmask's own ranges allow."""
+    lines = (ROOT / "requirements-tensorflow-io.txt").read_text().splitlines()
+    pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    ranges = [
+        requirement
+        for requirement in map(Requirement, requires("depthmask") or ())
+        if requirement.marker is None or requirement.marker.evaluate({"extra": "tensorflow-io"})
+    ]
+    for pin in pins:
+        (version,) = (specifier.version for specifier in pin.specifier)
+        mine = [requirement for requirement in ranges if requirement.name == pin.name]
+        assert mine and all(requirement.specifier.contains(version) for requirement in mine)

@@ -31,7 +31,9 @@ def test_counting_takes_a_small_part_of_the_time(
 
 
 def test_segments_and_shards_are_counted_once(tmp_path: Path):
-    layout = ShardLayout(str(tmp_path), str(tmp_path / "work"), {"train": (20_000_000, 50)})
+    layout = ShardLayout(
+        str(tmp_path), str(tmp_path / "work"), "5d1c0a2b", {"train": (20_000_000, 50)}
+    )
     first, second = (Path(layout.folder(ShardKey("train", i))) for i in range(2))
     for path in (
         first / "0000000-n80-00ab.json",
