@@ -34,8 +34,9 @@ demo: $(READY)
 	$(BIN)/depthmask sheet demo/dataset demo/sheet.png
 	@echo "Look at demo/sheet.png"
 
+# Much of a test is waiting for processes to start: a few at a time take half as long.
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile
 
 check: $(READY)
 	$(BIN)/ruff check .
