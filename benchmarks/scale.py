@@ -53,7 +53,7 @@ class CountingInputs(PreparedInputs):
 
     read = 0
 
-    def background(self, name: str) -> Image.Image:
+    def background(self, name: str) -> np.ndarray:
         self.read += self.kept_backgrounds.get(name) is None
         return super().background(name)
 

@@ -20,6 +20,7 @@ from pipeline.looks import (
     looking_at,
     write_whole,
 )
+from transforms.codecs import to_image
 from transforms.prepared import PreparedInputs, PreparedSource
 
 _GAP = 6
@@ -57,7 +58,8 @@ def _chosen(dataset: Dataset, count: int) -> Iterator[dict[str, Any]]:
 def _row(
     features: dict[str, Any], inputs: PreparedInputs, depth: dict[str, Any] | None
 ) -> list[Image.Image]:
-    pictures = [inputs.background(features["background"]), open_image(features["image"])]
+    background = to_image(inputs.background(features["background"]))
+    pictures = [background, open_image(features["image"])]
     pictures.append(open_image(features["mask"]).convert("L"))
     if depth is not None:
         stored = np.asarray(open_image(features["depth"]))

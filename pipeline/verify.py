@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from pipeline.dataset import crc_text, statistics_json
@@ -126,8 +125,7 @@ def _check_inputs(dataset: Dataset, source: PreparedSource) -> Check:
     threshold = dataset.recipe.masks.binary_threshold
     parts: list[dict[str, Moments]] = []
     for picture in source.backgrounds:
-        pixels = _pixels(inputs.background(picture.name))
-        parts.append({"backgrounds": measure(pixels[None])})
+        parts.append({"backgrounds": measure(inputs.background(picture.name)[None])})
     for picture in source.foregrounds:
         cutout = inputs.foreground(picture.name, False)
         pixels = np.dstack([np.asarray(cutout.colour), np.asarray(cutout.alpha)])
@@ -143,11 +141,6 @@ def _check_inputs(dataset: Dataset, source: PreparedSource) -> Check:
         "statistics agree exactly"
     )
     return check
-
-
-def _pixels(image: Image.Image) -> np.ndarray:
-    """uint8 [H, W, C]."""
-    return np.atleast_3d(np.asarray(image))
 
 
 @dataclass(frozen=True)
@@ -471,7 +464,7 @@ class _ExampleChecker:
     def _encode_background(self, name: str) -> np.ndarray:
         import tensorflow as tf
 
-        pixels = _pixels(self._inputs.background(name))
+        pixels = self._inputs.background(name)
         if self._recipe.image.format == "png":
             return pixels
         data = encode_image(pixels, self._recipe.image)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from transforms.compose import binarise, paste, paste_mask, resize
-from transforms.prepared import Cutout, decode_foreground, foreground_record
+from transforms.prepared import Cutout, channels_last, decode_foreground, foreground_record
 from transforms.records import parse_example, unframe_records
 
 RNG = np.random.default_rng(11)
@@ -21,14 +21,38 @@ def cutout_of(foreground: Image.Image) -> Cutout:
     return Cutout(foreground.convert("RGB"), alpha, np.asarray(alpha))
 
 
+def pasted(background: Image.Image, cutout: Cutout, x: int, y: int) -> bytes:
+    canvas = channels_last(background).copy()
+    paste(canvas, cutout, x, y)
+    return canvas.tobytes()
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_a_composite_is_pillows_paste_to_the_byte(place: tuple[int, int]):
     background, foreground = picture(40, 48, 3), picture(18, 16, 4)
     expected = background.copy()
     expected.paste(foreground, place, foreground)
-    made = paste(background, cutout_of(foreground), *place)
-    assert made.mode == "RGB" and made.tobytes() == expected.tobytes()
-    assert background.tobytes() != expected.tobytes()  # the background itself is left alone
+    assert pasted(background, cutout_of(foreground), *place) == expected.tobytes()
+    assert background.tobytes() != expected.tobytes()
+
+
+def test_every_value_blends_by_every_alpha_as_pillow_does():
+    levels = np.arange(256, dtype=np.uint8)
+    below, alpha = (Image.fromarray(plane) for plane in np.meshgrid(levels, levels))
+    for above in range(256):
+        colour = Image.new("L", below.size, above)
+        expected = below.copy()
+        expected.paste(colour, (0, 0), alpha)
+        assert pasted(below, Cutout(colour, alpha, np.asarray(alpha)), 0, 0) == expected.tobytes()
+
+
+@pytest.mark.parametrize("place", [(48, 3), (3, 40), (-16, 0), (0, -18), (99, 99), (-99, -99)])
+def test_what_lies_off_the_canvas_leaves_it_as_it_is(place: tuple[int, int]):
+    background, cutout = picture(40, 48, 3), cutout_of(picture(18, 16, 4))
+    assert pasted(background, cutout, *place) == background.tobytes()
+    canvas = np.zeros((40, 48), np.uint8)
+    paste_mask(canvas, cutout.mask, *place)
+    assert not canvas.any()
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -45,7 +69,7 @@ def test_a_foreground_larger_than_the_canvas_is_cropped_on_all_sides():
     background, foreground = picture(20, 24, 3), picture(60, 70, 4)
     expected = background.copy()
     expected.paste(foreground, (-21, -13), foreground)
-    assert paste(background, cutout_of(foreground), -21, -13).tobytes() == expected.tobytes()
+    assert pasted(background, cutout_of(foreground), -21, -13) == expected.tobytes()
     canvas = np.zeros((20, 24), np.uint8)
     paste_mask(canvas, np.asarray(foreground.getchannel("A")), -21, -13)
     assert (canvas == np.asarray(foreground.getchannel("A"))[13:33, 21:45]).all()
@@ -56,8 +80,8 @@ def test_grey_composites_are_pillows_paste_too():
     grey, alpha = foreground.convert("L"), foreground.getchannel("A")
     expected = background.copy()
     expected.paste(grey, (4, 5), alpha)
-    made = paste(background, Cutout(grey, alpha, np.asarray(alpha)), 4, 5)
-    assert made.mode == "L" and made.tobytes() == expected.tobytes()
+    cutout = Cutout(grey, alpha, np.asarray(alpha))
+    assert pasted(background, cutout, 4, 5) == expected.tobytes()
 
 
 def test_mirroring_mirrors_every_part():

@@ -16,7 +16,7 @@ from tests.conftest import draw_inputs
 from transforms import prepared
 from transforms.prepared import Cutout, PictureCache, PreparedInputs, PreparedSource
 
-CAPACITY = 100_000
+CAPACITY = 150_000
 SETTINGS = (
     "canvas={width: 96, height: 96}",
     "foregrounds={size: {mode: native}, scale: [0.5, 4]}",
@@ -34,7 +34,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> PreparedSource:
 
 def bytes_of(cutout: Cutout) -> int:
     """Pillow keeps colours in four bytes a pixel."""
-    return cutout.colour.width * cutout.colour.height * (4 + 1) + cutout.mask.nbytes
+    pictures = cutout.colour.width * cutout.colour.height * (4 + 1) + cutout.mask.nbytes
+    terms = cutout.blend_terms
+    return pictures + terms.colour.nbytes + terms.transparency.nbytes
 
 
 def test_pictures_that_are_kept_stay_within_the_bound(
@@ -54,7 +56,7 @@ def test_pictures_that_are_kept_stay_within_the_bound(
     assert inputs.foreground(names[-1], True) is read[-1]()
     for picture in source.backgrounds:
         inputs.background(picture.name)
-    assert len(inputs.kept_backgrounds) == CAPACITY // (96 * 96 * 4)
+    assert len(inputs.kept_backgrounds) == CAPACITY // (96 * 96 * 3)
 
 
 def test_the_newest_is_kept_however_large_it_is():

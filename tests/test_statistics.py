@@ -6,7 +6,7 @@ import pytest
 from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
-from transforms.statistics import Moments, MomentsCombineFn, measure, merge
+from transforms.statistics import Moments, MomentsCombineFn, measure, measure_binary, merge
 
 RNG = np.random.default_rng(3)
 
@@ -42,6 +42,13 @@ def test_mean_and_std_are_those_of_all_pixels():
     np.testing.assert_allclose(moments.std, values.std(axis=0), rtol=1e-12)
     own = [picture.reshape(-1, 3).std(axis=0) / 255 for picture in pictures]
     np.testing.assert_allclose(moments.mean_image_std, np.mean(own, axis=0), rtol=1e-9)
+
+
+@pytest.mark.parametrize("n", [0, 1, 7])
+def test_binary_pictures_can_be_counted(n: int):
+    masks = np.where(RNG.random((n, 40, 30)) < 0.3, 255, 0).astype(np.uint8)
+    masks[: n // 2] = 255
+    assert measure_binary(masks) == measure(masks)
 
 
 def test_a_constant_picture_has_no_deviation():

@@ -34,9 +34,14 @@ class MaskCodec(BaseModel):
     channels: Literal[1, 3] = Field(1, description="3: the same grey three times")
 
 
+def to_image(pixels: np.ndarray) -> Image.Image:
+    """`pixels`, uint8 [H, W, 3] or [H, W, 1], as an RGB or L image."""
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+
 def encode_image(pixels: np.ndarray, codec: ImageCodec) -> bytes:
     """Encodes `pixels`, uint8 [H, W, 3] or [H, W, 1]."""
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    image = to_image(pixels)
     stream = io.BytesIO()
     if codec.format == "jpeg":
         image.save(stream, "JPEG", quality=codec.quality, optimize=codec.optimize)

@@ -14,21 +14,41 @@ from transforms.chunks import ChunkSpec, ComposedChunk
 from transforms.prepared import Cutout, PreparedInputs, PreparedSource
 
 
-def paste(background: Image.Image, cutout: Cutout, x: int, y: int) -> Image.Image:
-    """The composite: ``background.paste(foreground, (x, y), foreground)`` of an RGBA foreground.
+def paste(canvas: np.ndarray, cutout: Cutout, x: int, y: int) -> None:
+    """Draws `cutout` on `canvas`, uint8 [rows, columns, C], with its top left at (x, y).
 
-    Gives a new image of the background's mode and size. Parts off the canvas are cropped.
+    The pixels are those of ``background.paste(foreground, (x, y), foreground)`` of an RGBA
+    foreground, in half the time. Parts off the canvas are cropped.
     """
-    image = background.copy()
-    image.paste(cutout.colour, (x, y), cutout.alpha)
-    return image
+    terms = cutout.blend_terms
+    there, part = _overlap(canvas, terms.transparency, x, y)
+    below = canvas[there]
+    blend = np.multiply(below, terms.transparency[part], dtype=np.uint16)
+    blend += terms.colour[part]
+    # Division by 255, as Pillow does it: exact for what 16 bits hold here.
+    blend += blend >> 8
+    blend >>= 8
+    below[...] = blend
 
 
 def paste_mask(canvas: np.ndarray, mask: np.ndarray, x: int, y: int) -> None:
     """Copies `mask` into `canvas`, both uint8 [rows, columns], with its top left at (x, y)."""
+    there, part = _overlap(canvas, mask, x, y)
+    canvas[there] = mask[part]
+
+
+Area = tuple[slice, slice]
+
+
+def _overlap(canvas: np.ndarray, picture: np.ndarray, x: int, y: int) -> tuple[Area, Area]:
+    """Where on the canvas a picture with its top left at (x, y) lies, and which part of it."""
     top, left = max(y, 0), max(x, 0)
-    part = mask[top - y : canvas.shape[0] - y, left - x : canvas.shape[1] - x]
-    canvas[top : top + part.shape[0], left : left + part.shape[1]] = part
+    bottom = max(top, min(y + picture.shape[0], canvas.shape[0]))
+    right = max(left, min(x + picture.shape[1], canvas.shape[1]))
+    return (
+        (slice(top, bottom), slice(left, right)),
+        (slice(top - y, bottom - y), slice(left - x, right - x)),
+    )
 
 
 def resize(cutout: Cutout, width: int, height: int) -> Cutout:
@@ -59,22 +79,19 @@ def binarise(masks: np.ndarray, threshold: int) -> np.ndarray:
 
 def compose_chunk(spec: ChunkSpec, inputs: PreparedInputs, threshold: int | None) -> ComposedChunk:
     """Draws every example of a chunk into arrays; masks are soft where `threshold` is None."""
-    canvas = inputs.background(spec.placements[0].background)
-    shape = (len(spec.placements), canvas.height, canvas.width)
-    images = np.empty((*shape, len(canvas.getbands())), np.uint8)
-    masks = np.zeros(shape, np.uint8)
-    for i, placement in enumerate(spec.placements):
+    height, width, channels = inputs.background(spec.placements[0].background).shape
+    images = np.empty((len(spec.placements), height, width, channels), np.uint8)
+    masks = np.zeros(images.shape[:3], np.uint8)
+    for placement, image, mask in zip(spec.placements, images, masks, strict=True):
         cutout = resize(
             inputs.foreground(placement.foreground, placement.flip),
             placement.width,
             placement.height,
         )
-        background = inputs.background(placement.background)
-        image = paste(background, cutout, placement.x, placement.y)
-        images[i] = np.asarray(image).reshape(images.shape[1:])
-        paste_mask(masks[i], cutout.mask, placement.x, placement.y)
-    if threshold is not None:
-        masks = binarise(masks, threshold)
+        image[...] = inputs.background(placement.background)
+        paste(image, cutout, placement.x, placement.y)
+        label = cutout.mask if threshold is None else binarise(cutout.mask, threshold)
+        paste_mask(mask, label, placement.x, placement.y)
     return ComposedChunk(spec, images, masks)
 
 

@@ -16,7 +16,7 @@ from transforms.chunks import ChunkSpec, ComposedChunk, EncodedChunk, LeftOut, P
 from transforms.codecs import ImageCodec, MaskCodec, encode_image, encode_mask
 from transforms.depth.storage import DepthStorage, is_flat
 from transforms.records import frame_record, serialize_example
-from transforms.statistics import measure
+from transforms.statistics import measure, measure_binary
 
 INDEX_COLUMNS = (
     "id",
@@ -93,7 +93,8 @@ class RecordEncoder:
             "image": [encode_image(image, self.image) for image in images],
             "mask": [encode_mask(mask, self.mask, self.binary_masks) for mask in masks],
         }
-        moments = {"composites": measure(images), "masks": measure(masks)}
+        measure_masks = measure_binary if self.binary_masks else measure
+        moments = {"composites": measure(images), "masks": measure_masks(masks)}
         if self.depth is not None and chunk.depths is not None:
             pictures["depth"] = [self.depth.encode(depth) for depth in stored]
             moments["depth"] = measure(stored)

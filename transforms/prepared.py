@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import IO, Generic, TypeVar
 
 import numpy as np
@@ -49,6 +50,18 @@ class PreparedPicture:
 
 
 @dataclass(frozen=True)
+class BlendTerms:
+    """A cut-out's share in ``over`` (Porter and Duff 1984), in units of 1/255 of a pixel value.
+
+    `colour`: uint16 [h, w, C], colour × alpha + 128, which is half a unit for rounding.
+    `transparency`: uint8 [h, w, C], 255 − alpha, the same in each channel.
+    """
+
+    colour: np.ndarray
+    transparency: np.ndarray
+
+
+@dataclass(frozen=True)
 class Cutout:
     """A foreground, ready to paste.
 
@@ -62,6 +75,23 @@ class Cutout:
     mask: np.ndarray
     mask_is_alpha: bool = False
 
+    @cached_property
+    def blend_terms(self) -> BlendTerms:
+        """Worked out at the first paste, and kept: most cut-outs are pasted often."""
+        alpha = np.asarray(self.alpha)[..., None]
+        colour = channels_last(self.colour)
+        return BlendTerms(
+            colour.astype(np.uint16) * alpha + np.uint16(128),
+            np.ascontiguousarray(np.broadcast_to(255 - alpha, colour.shape)),
+        )
+
+    @property
+    def bytes(self) -> int:
+        """In memory, `blend_terms` among them. Pillow keeps colours in four bytes a pixel."""
+        pixels, channels = self.colour.width * self.colour.height, len(self.colour.getbands())
+        pictures = pixels * ((4 if channels == 3 else 1) + 1) + self.mask.nbytes
+        return pictures + pixels * channels * 3
+
     def mirrored(self) -> Cutout:
         return Cutout(
             ImageOps.mirror(self.colour),
@@ -69,6 +99,11 @@ class Cutout:
             np.ascontiguousarray(self.mask[:, ::-1]),
             self.mask_is_alpha,
         )
+
+
+def channels_last(image: Image.Image) -> np.ndarray:
+    """The pixels of an RGB or L image, uint8 [H, W, C]."""
+    return np.asarray(image).reshape(image.height, image.width, -1)
 
 
 def background_record(name: str, label: str, image: Image.Image) -> bytes:
@@ -192,16 +227,18 @@ class PreparedInputs:
         self._foreground_file = _PictureFile(source.foregrounds_path)
         self._backgrounds = {picture.name: picture for picture in source.backgrounds}
         self._foregrounds = {picture.name: picture for picture in source.foregrounds}
-        self.kept_backgrounds: PictureCache[Image.Image] = PictureCache(CACHE_BYTES)
+        self.kept_backgrounds: PictureCache[np.ndarray] = PictureCache(CACHE_BYTES)
         self.kept_foregrounds: PictureCache[Cutout] = PictureCache(CACHE_BYTES)
 
-    def background(self, name: str) -> Image.Image:
-        """A background as large as the canvas."""
-        image = self.kept_backgrounds.get(name)
-        if image is None:
-            image = open_png(self._background_file.read(self._backgrounds[name])["image"])
-            self.kept_backgrounds.keep(name, image, _bytes_of(image))
-        return image
+    def background(self, name: str) -> np.ndarray:
+        """A background, uint8 [H, W, C] as large as the canvas, not to be written to."""
+        pixels = self.kept_backgrounds.get(name)
+        if pixels is None:
+            pixels = channels_last(
+                open_png(self._background_file.read(self._backgrounds[name])["image"])
+            )
+            self.kept_backgrounds.keep(name, pixels, pixels.nbytes)
+        return pixels
 
     def foreground(self, name: str, flip: bool) -> Cutout:
         """A cut-out at the size at which it is stored, mirrored if `flip`."""
@@ -211,14 +248,8 @@ class PreparedInputs:
                 cutout = self.foreground(name, False).mirrored()
             else:
                 cutout = decode_foreground(self._foreground_file.read(self._foregrounds[name]))
-            size = _bytes_of(cutout.colour) + _bytes_of(cutout.alpha) + cutout.mask.nbytes
-            self.kept_foregrounds.keep((name, flip), cutout, size)
+            self.kept_foregrounds.keep((name, flip), cutout, cutout.bytes)
         return cutout
-
-
-def _bytes_of(image: Image.Image) -> int:
-    # Pillow keeps all but grey in four bytes a pixel.
-    return image.width * image.height * (1 if image.mode == "L" else 4)
 
 
 class PictureCache(Generic[_Picture]):

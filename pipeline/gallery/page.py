@@ -27,6 +27,7 @@ from pipeline.looks import (
     looking_at,
     write_whole,
 )
+from transforms.codecs import to_image
 from transforms.plasma import PLASMA
 from transforms.prepared import PreparedInputs, PreparedSource
 
@@ -164,7 +165,7 @@ def _example(dataset: Dataset, example: Shown, inputs: PreparedInputs) -> str:
     cutout = inputs.foreground(features["foreground"], False)
     foreground = cutout.colour.copy()
     foreground.putalpha(cutout.alpha)
-    background = inputs.background(features["background"])
+    background = to_image(inputs.background(features["background"]))
     composite = _data_uri(features["image"], _kind(features["image"]))
     mask = open_image(features["mask"]).convert("L")
     outline = _data_uri(_png(_outline(np.asarray(mask) >= 128)), "png")

@@ -8,6 +8,8 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from transforms.codecs import to_image
+
 # Metric depth that follows from a disparity of nothing, in metres: beyond any room or street.
 _FARTHEST = 1000.0
 
@@ -99,6 +101,5 @@ class ModelInterface(BaseModel):
 
 
 def _resize_picture(image: np.ndarray, size: PictureSize) -> np.ndarray:
-    picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
-    resized = picture.resize((size.width, size.height), Image.Resampling.BILINEAR)
+    resized = to_image(image).resize((size.width, size.height), Image.Resampling.BILINEAR)
     return np.atleast_3d(np.asarray(resized))
