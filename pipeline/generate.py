@@ -2,47 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib.metadata
 import json
-import re
 import sys
 import zlib
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import apache_beam as beam
 import google_crc32c
-import grpc
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.runner import PipelineState
 
-from pipeline.dataflow import depth_device, resource_hints, uses_dataflow
+from pipeline.dataflow import depth_device, resource_hints
 from pipeline.dataset import DatasetDescription, DepthInfo, crc_text
 from pipeline.disk import check_room_on_disk, size_text
-from pipeline.errors import RunError, UserError
+from pipeline.errors import UserError
 from pipeline.graph import build_graph
 from pipeline.inputs import PreparedSet, prepare_inputs, print_findings
 from pipeline.job import Job
-from pipeline.lock import OutputLock
+from pipeline.lock import at_work
 from pipeline.plan import Plan
 from pipeline.progress import Progress, count_examples
 from pipeline.recipe import Recipe
-from pipeline.remote import remote_job
+from pipeline.runner import run_pipeline
 from pipeline.trial import make_trial
 from pipeline.workspace import INPUTS, PREPARED, State, Workspace, differences
 from transforms.depth.models import DepthStage
-from transforms.files import is_local, join, read_file, rename_file
+from transforms.files import join, read_file, rename_file
 from transforms.prepared import PreparedSource
 from transforms.segments import ShardLayout
 
-# A worker's exception, as the last line of its traceback has it.
-_CAUSE = re.compile(r"[\w.]+(Error|Exception|Interrupt)\b")
-# What Beam says of a worker process that is gone.
-_WORKER_GONE = ("Channel closed prematurely", "Socket closed", "Worker subprocess exited")
 # A change of any of these may change bytes.
 _VERSIONED = ("depthmask", "apache-beam", "numpy", "pillow")
 _VERSIONED_DEPTH = {"onnx": ("onnxruntime",)}
@@ -107,39 +97,6 @@ def _settled(job: Job) -> Recipe:
     return job.recipe.model_copy(update={"masks": masks})
 
 
-class WorkPlace(Protocol):
-    """A folder that is worked in, with a work folder of its own."""
-
-    @property
-    def output(self) -> str: ...
-
-    @property
-    def work_folder(self) -> str: ...
-
-    def tidy(self) -> None: ...
-
-
-@contextlib.contextmanager
-def at_work(workspace: WorkPlace) -> Iterator[None]:
-    """Holds the workspace's lock, and tidies up once it is released."""
-    held = False
-    output = Path(workspace.output).absolute()
-    new = [path for path in (output, *output.parents) if not path.exists()]
-    try:
-        with OutputLock(workspace.work_folder):
-            held = True
-            yield
-    except OSError as error:
-        raise RunError(f"{workspace.output}: {error}") from error
-    finally:
-        if held:
-            # What cannot be tidied now, the next run tidies.
-            with contextlib.suppress(OSError):
-                workspace.tidy()
-                for folder in new if is_local(workspace.output) else ():
-                    folder.rmdir()  # which succeeds for an empty folder alone
-
-
 def _refuse_another(before: dict[str, Any], now: dict[str, Any], output: str, state: State) -> None:
     lines = differences(before, now)
     for name in PREPARED:
@@ -189,51 +146,6 @@ def run_job(
     build_graph(pipeline, plan, source, depth, layout, description, hints)
     with Progress(plan.examples, layout.work_folder, functools.partial(count_examples, layout)):
         run_pipeline(pipeline)
-
-
-def run_pipeline(pipeline: beam.Pipeline) -> None:
-    """Runs a graph to its end. Raises RunError.
-
-    Interrupted, it cancels a job that would go on without this process.
-    """
-    job = None
-    try:
-        result = pipeline.run()
-        job = remote_job(result, pipeline.options)
-        if job:
-            print(job, file=sys.stderr)
-        state = result.wait_until_finish()
-    except KeyboardInterrupt:
-        if job:
-            job.cancel()
-        elif uses_dataflow(pipeline.options):
-            print(
-                "Dataflow may have the job already: look at "
-                "https://console.cloud.google.com/dataflow/jobs",
-                file=sys.stderr,
-            )
-        raise
-    except Exception as error:  # runners raise what they like, with the workers' text in it
-        if job and not job.has_ended(error):
-            raise RunError(
-                f"{job} was lost sight of, and may go on: {_cause(error)}\n"
-                f"Before you run the command again, end it: {job.by_hand}"
-            ) from error
-        raise RunError(_cause(error)) from error
-    if state != PipelineState.DONE:
-        raise RunError(f"the runner ended in state {state}; see its log")
-
-
-def _cause(error: Exception) -> str:
-    """What a run failed of, in one line."""
-    if isinstance(error, grpc.RpcError):  # a job server's
-        return str(error.details())
-    lines = [line.strip() for line in str(error).splitlines() if line.strip() not in ("", "None")]
-    if any(sign in line for sign in _WORKER_GONE for line in lines):
-        return "a worker process ended unexpectedly: killed, or out of memory"
-    causes = [line for line in lines if _CAUSE.match(line)]
-    # A runner wraps the worker's exception, which says more.
-    return (causes or lines or [repr(error)])[-1].removeprefix("RuntimeError: ")
 
 
 def _describe(

@@ -9,14 +9,15 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
-from pipeline.errors import UserError
+from pipeline.errors import RunError, UserError
 from pipeline.workspace import LOCK
 from transforms import gcs
-from transforms.files import delete_files, exists, join, read_file, replace_file
+from transforms.files import delete_files, exists, is_local, join, read_file, replace_file
 
 BEAT_SECONDS = 5.0
 # A run whose lock has not changed for so long is dead.
@@ -152,3 +153,36 @@ def _exists(pid: Any) -> bool:
     except OSError:
         return True
     return True
+
+
+class WorkPlace(Protocol):
+    """A folder that is worked in, with a work folder of its own."""
+
+    @property
+    def output(self) -> str: ...
+
+    @property
+    def work_folder(self) -> str: ...
+
+    def tidy(self) -> None: ...
+
+
+@contextlib.contextmanager
+def at_work(workspace: WorkPlace) -> Iterator[None]:
+    """Holds the workspace's lock, and tidies up once it is released."""
+    held = False
+    output = Path(workspace.output).absolute()
+    new = [path for path in (output, *output.parents) if not path.exists()]
+    try:
+        with OutputLock(workspace.work_folder):
+            held = True
+            yield
+    except OSError as error:
+        raise RunError(f"{workspace.output}: {error}") from error
+    finally:
+        if held:
+            # What cannot be tidied now, the next run tidies.
+            with contextlib.suppress(OSError):
+                workspace.tidy()
+                for folder in new if is_local(workspace.output) else ():
+                    folder.rmdir()  # which succeeds for an empty folder alone

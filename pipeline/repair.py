@@ -10,8 +10,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.dataset import DatasetDescription, DepthInfo, crc_text
 from pipeline.errors import RunError, UserError
-from pipeline.generate import at_work, run_job, shard_layout
+from pipeline.generate import run_job, shard_layout
 from pipeline.job import depth_stage
+from pipeline.lock import at_work
 from pipeline.plan import Plan
 from pipeline.recipe import Recipe
 from pipeline.trial import make_trial

@@ -37,8 +37,9 @@ from pipeline.export.pieces import (
     plan_pieces,
 )
 from pipeline.finished import Dataset, open_dataset
-from pipeline.generate import at_work, run_pipeline
+from pipeline.lock import at_work
 from pipeline.progress import Progress
+from pipeline.runner import run_pipeline
 from pipeline.verify import check_files
 from pipeline.workspace import WORK_FOLDER, differences
 from transforms.files import (
