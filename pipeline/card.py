@@ -173,7 +173,11 @@ def _loading(facts: CardFacts) -> Iterator[str]:
     yield f'shards = tf.io.gfile.glob("PATH/TO/THIS/FOLDER/depthmask-{split}.tfrecord-*")'
     yield "for record in tf.data.TFRecordDataset(shards):"
     yield "    pictures = tf.io.parse_single_example(record, form)"
-    yield '    image = tf.io.decode_image(pictures["image"])  # uint8'
+    if facts.recipe.image.format == "jpeg":  # TensorFlow's default is a level too dark
+        decode = 'decode_jpeg(pictures["image"], dct_method="INTEGER_ACCURATE")'
+    else:
+        decode = 'decode_png(pictures["image"])'
+    yield f"    image = tf.io.{decode}  # uint8"
     yield '    mask = tf.io.decode_image(pictures["mask"])  # uint8, 0 … 255'
     if facts.depth:
         bits = "uint16" if facts.recipe.depth.storage == "metric16" else "uint8"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pipeline.disk import size_text
 from pipeline.inputs import prepare_inputs, print_findings
 from pipeline.job import Job
-from pipeline.plan import Plan
+from pipeline.plan import Plan, shards_text
 from pipeline.trial import make_trial
 
 
@@ -34,7 +34,7 @@ def estimate(job: Job, worker: Worker | None = None) -> str:
     print_findings(inputs.findings)
     for name, split in plan.splits.items():
         lines.append(
-            f"  {name}: {split.examples:,} examples, {len(split.shard_sizes):,} shards, "
+            f"  {name}: {split.examples:,} examples, {shards_text(len(split.shard_sizes))}, "
             f"about {size_text(split.examples * size)}"
         )
     lines += [

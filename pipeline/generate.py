@@ -22,7 +22,7 @@ from pipeline.graph import build_graph
 from pipeline.inputs import PreparedSet, prepare_inputs, print_findings
 from pipeline.job import Job
 from pipeline.lock import at_work
-from pipeline.plan import Plan
+from pipeline.plan import Plan, shards_text
 from pipeline.progress import Progress, count_examples
 from pipeline.recipe import Recipe
 from pipeline.runner import run_pipeline
@@ -189,8 +189,8 @@ def print_summary(output: str) -> int:
         mine = [shard for shard in manifest["shards"] if shard["split"] == split]
         print(
             f"{split}: {sum(shard['examples'] for shard in mine):,} examples, "
-            f"{size_text(sum(shard['bytes'] for shard in mine))} in {len(mine):,} "
-            f"{'shard' if len(mine) == 1 else 'shards'}"
+            f"{size_text(sum(shard['bytes'] for shard in mine))} in "
+            f"{shards_text(len(mine))}"
         )
     print(f"{'':18}{'mean':37}std")
     for kind, figures in statistics.items():

@@ -103,7 +103,7 @@ class Plan:
         return (
             f"{len(self.backgrounds):,} backgrounds × {len(self.foregrounds):,} foregrounds × "
             f"{len(rules.flips)} × {rules.per_pair:,} places: {self.examples:,} examples in "
-            f"{shards:,} shards{self._classes}"
+            f"{shards_text(shards)}{self._classes}"
         )
 
     @property
@@ -244,3 +244,8 @@ def _shard_sizes(examples: int, per_shard: int) -> tuple[int, ...]:
     shards = math.ceil(examples / per_shard)
     size, larger = divmod(examples, shards)
     return (size + 1,) * larger + (size,) * (shards - larger)
+
+
+def shards_text(count: int) -> str:
+    """``1 shard`` or ``2 shards``."""
+    return f"{count:,} shard{'' if count == 1 else 's'}"

@@ -341,6 +341,7 @@ def load_recipe(name_or_path: str, settings: Iterable[str] = ()) -> Recipe:
     data = _with_base(data, source)
     for setting in settings:
         _apply(data, setting)
+        source += f" with --set {setting}"
     return _validate(data, source)
 
 

@@ -449,26 +449,26 @@ class _ExampleChecker:
 
     def _stored_masks(self, masks: np.ndarray) -> np.ndarray:
         """Masks uint8 [n, H, W] as a reader finds them, [n, H, W, C]: after the codec's loss."""
-        import tensorflow as tf
+        from depthmask.reading import decode_jpeg
 
         codec = self._recipe.masks
         if codec.format == "png":
             return np.broadcast_to(masks[..., None], (*masks.shape, codec.channels))
         return np.stack(
             [
-                tf.io.decode_jpeg(encode_mask(mask, codec, not codec.soft), channels=codec.channels)
+                decode_jpeg(encode_mask(mask, codec, not codec.soft), codec.channels)
                 for mask in masks
             ]
         )
 
     def _encode_background(self, name: str) -> np.ndarray:
-        import tensorflow as tf
+        from depthmask.reading import decode_jpeg
 
         pixels = self._inputs.background(name)
         if self._recipe.image.format == "png":
             return pixels
         data = encode_image(pixels, self._recipe.image)
-        return np.asarray(tf.io.decode_jpeg(data, channels=pixels.shape[2]))
+        return np.asarray(decode_jpeg(data, pixels.shape[2]))
 
 
 @dataclass(frozen=True)

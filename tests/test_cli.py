@@ -71,7 +71,7 @@ def test_plan_says_what_would_be_made(inputs: list[str], capsys):
     assert main(["plan", *inputs]) == 0
     text = capsys.readouterr().out
     assert "4 backgrounds × 3 foregrounds × 2 × 20 places: 480 examples in 2 shards" in text
-    assert "train: 432 examples, 1 shards, about" in text and "per_pair: 20" in text
+    assert "train: 432 examples, 1 shard, about" in text and "per_pair: 20" in text
 
 
 @pytest.mark.parametrize("option", ["--recpe=x", "--runer=DirectRunner", "--direct_num_worker=2"])

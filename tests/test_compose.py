@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from transforms.compose import binarise, paste, paste_mask, resize
-from transforms.prepared import Cutout, channels_last, decode_foreground, foreground_record
+from transforms.codecs import channels_last
+from transforms.compose import binarise, blend, paste, paste_mask, resize
+from transforms.prepared import BlendTerms, Cutout, decode_foreground, foreground_record
 from transforms.records import parse_example, unframe_records
 
 RNG = np.random.default_rng(11)
@@ -22,8 +23,12 @@ def cutout_of(foreground: Image.Image) -> Cutout:
 
 
 def pasted(background: Image.Image, cutout: Cutout, x: int, y: int) -> bytes:
+    """By both ways, which must give the same."""
     canvas = channels_last(background).copy()
     paste(canvas, cutout, x, y)
+    blended = channels_last(background).copy()
+    blend(blended, BlendTerms.of(cutout), x, y)
+    assert (canvas == blended).all()
     return canvas.tobytes()
 
 
@@ -46,7 +51,7 @@ def test_every_value_blends_by_every_alpha_as_pillow_does():
         assert pasted(below, Cutout(colour, alpha, np.asarray(alpha)), 0, 0) == expected.tobytes()
 
 
-@pytest.mark.parametrize("place", [(48, 3), (3, 40), (-16, 0), (0, -18), (99, 99), (-99, -99)])
+@pytest.mark.parametrize("place", [(48, 3), (3, 40), (-16, 0), (0, -18), (50, 42), (-17, -19)])
 def test_what_lies_off_the_canvas_leaves_it_as_it_is(place: tuple[int, int]):
     background, cutout = picture(40, 48, 3), cutout_of(picture(18, 16, 4))
     assert pasted(background, cutout, *place) == background.tobytes()

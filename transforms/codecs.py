@@ -39,6 +39,11 @@ def to_image(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
 
 
+def channels_last(image: Image.Image) -> np.ndarray:
+    """The pixels of an RGB or L image, uint8 [H, W, C]: the inverse of `to_image`."""
+    return np.asarray(image).reshape(image.height, image.width, -1)
+
+
 def encode_image(pixels: np.ndarray, codec: ImageCodec) -> bytes:
     """Encodes `pixels`, uint8 [H, W, 3] or [H, W, 1]."""
     image = to_image(pixels)

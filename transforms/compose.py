@@ -11,33 +11,41 @@ from apache_beam.utils.shared import Shared
 from PIL import Image
 
 from transforms.chunks import ChunkSpec, ComposedChunk
-from transforms.prepared import Cutout, PreparedInputs, PreparedSource
+from transforms.codecs import channels_last, to_image
+from transforms.prepared import BlendTerms, Cutout, PreparedInputs, PreparedSource
+
+Area = tuple[slice, slice]
 
 
 def paste(canvas: np.ndarray, cutout: Cutout, x: int, y: int) -> None:
     """Draws `cutout` on `canvas`, uint8 [rows, columns, C], with its top left at (x, y).
 
-    The pixels are those of ``background.paste(foreground, (x, y), foreground)`` of an RGBA
-    foreground, in half the time. Parts off the canvas are cropped.
+    As ``background.paste(foreground, (x, y), foreground)`` of an RGBA foreground does; parts off
+    the canvas are cropped.
     """
-    terms = cutout.blend_terms
+    there, _ = _overlap(canvas, cutout.mask, x, y)
+    if canvas[there].size:
+        below = to_image(canvas[there])
+        below.paste(cutout.colour, (min(x, 0), min(y, 0)), cutout.alpha)
+        canvas[there] = channels_last(below)
+
+
+def blend(canvas: np.ndarray, terms: BlendTerms, x: int, y: int) -> None:
+    """What `paste` does, to the byte, from what was worked out of the cut-out before."""
     there, part = _overlap(canvas, terms.transparency, x, y)
     below = canvas[there]
-    blend = np.multiply(below, terms.transparency[part], dtype=np.uint16)
-    blend += terms.colour[part]
+    blended = np.multiply(below, terms.transparency[part], dtype=np.uint16)
+    blended += terms.colour[part]
     # Division by 255, as Pillow does it: exact for what 16 bits hold here.
-    blend += blend >> 8
-    blend >>= 8
-    below[...] = blend
+    blended += blended >> 8
+    blended >>= 8
+    below[...] = blended
 
 
 def paste_mask(canvas: np.ndarray, mask: np.ndarray, x: int, y: int) -> None:
     """Copies `mask` into `canvas`, both uint8 [rows, columns], with its top left at (x, y)."""
     there, part = _overlap(canvas, mask, x, y)
     canvas[there] = mask[part]
-
-
-Area = tuple[slice, slice]
 
 
 def _overlap(canvas: np.ndarray, picture: np.ndarray, x: int, y: int) -> tuple[Area, Area]:
@@ -83,15 +91,16 @@ def compose_chunk(spec: ChunkSpec, inputs: PreparedInputs, threshold: int | None
     images = np.empty((len(spec.placements), height, width, channels), np.uint8)
     masks = np.zeros(images.shape[:3], np.uint8)
     for placement, image, mask in zip(spec.placements, images, masks, strict=True):
-        cutout = resize(
-            inputs.foreground(placement.foreground, placement.flip),
-            placement.width,
-            placement.height,
-        )
+        x, y, size = placement.x, placement.y, (placement.width, placement.height)
+        cutout = inputs.foreground(placement.foreground, placement.flip)
         image[...] = inputs.background(placement.background)
-        paste(image, cutout, placement.x, placement.y)
+        if cutout.colour.size == size:
+            blend(image, inputs.blend_terms(placement.foreground, placement.flip), x, y)
+        else:  # a size for this example alone: nothing of it is worth keeping
+            cutout = resize(cutout, *size)
+            paste(image, cutout, x, y)
         label = cutout.mask if threshold is None else binarise(cutout.mask, threshold)
-        paste_mask(mask, label, placement.x, placement.y)
+        paste_mask(mask, label, x, y)
     return ComposedChunk(spec, images, masks)
 
 

@@ -10,12 +10,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import IO, Generic, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from transforms.codecs import channels_last
 from transforms.files import is_local, join, open_file
 from transforms.records import (
     FRAME_BYTES,
@@ -27,8 +27,8 @@ from transforms.records import (
     unframe_records,
 )
 
-# What one worker process keeps of decoded backgrounds, and again of decoded cut-outs.
-CACHE_BYTES = 192 * 2**20
+# What one worker process keeps of each: backgrounds, cut-outs, and what these add to a composite.
+CACHE_BYTES = 128 * 2**20
 _COPY_BYTES = 8 * 2**20
 _Picture = TypeVar("_Picture")
 
@@ -60,6 +60,20 @@ class BlendTerms:
     colour: np.ndarray
     transparency: np.ndarray
 
+    @classmethod
+    def of(cls, cutout: Cutout) -> BlendTerms:
+        alpha = np.asarray(cutout.alpha)[..., None]
+        colour = channels_last(cutout.colour)
+        return cls(
+            colour.astype(np.uint16) * alpha + np.uint16(128),
+            np.ascontiguousarray(np.broadcast_to(255 - alpha, colour.shape)),
+        )
+
+    @property
+    def bytes(self) -> int:
+        """In memory."""
+        return self.colour.nbytes + self.transparency.nbytes
+
 
 @dataclass(frozen=True)
 class Cutout:
@@ -75,22 +89,11 @@ class Cutout:
     mask: np.ndarray
     mask_is_alpha: bool = False
 
-    @cached_property
-    def blend_terms(self) -> BlendTerms:
-        """Worked out at the first paste, and kept: most cut-outs are pasted often."""
-        alpha = np.asarray(self.alpha)[..., None]
-        colour = channels_last(self.colour)
-        return BlendTerms(
-            colour.astype(np.uint16) * alpha + np.uint16(128),
-            np.ascontiguousarray(np.broadcast_to(255 - alpha, colour.shape)),
-        )
-
     @property
     def bytes(self) -> int:
-        """In memory, `blend_terms` among them. Pillow keeps colours in four bytes a pixel."""
-        pixels, channels = self.colour.width * self.colour.height, len(self.colour.getbands())
-        pictures = pixels * ((4 if channels == 3 else 1) + 1) + self.mask.nbytes
-        return pictures + pixels * channels * 3
+        """In memory: Pillow keeps colours in four bytes a pixel."""
+        pixels = self.colour.width * self.colour.height
+        return pixels * (1 if self.colour.mode == "L" else 4) + pixels + self.mask.nbytes
 
     def mirrored(self) -> Cutout:
         return Cutout(
@@ -99,11 +102,6 @@ class Cutout:
             np.ascontiguousarray(self.mask[:, ::-1]),
             self.mask_is_alpha,
         )
-
-
-def channels_last(image: Image.Image) -> np.ndarray:
-    """The pixels of an RGB or L image, uint8 [H, W, C]."""
-    return np.asarray(image).reshape(image.height, image.width, -1)
 
 
 def background_record(name: str, label: str, image: Image.Image) -> bytes:
@@ -219,7 +217,7 @@ def _text(value: bytes | int) -> str:
 class PreparedInputs:
     """Random access by name to `backgrounds.tfrecord` and `foregrounds.tfrecord`.
 
-    Decoded pictures are kept, least recently used first out, within `CACHE_BYTES` for each kind.
+    What is decoded is kept, least recently used first out, within `CACHE_BYTES` for each kind.
     """
 
     def __init__(self, source: PreparedSource) -> None:
@@ -229,6 +227,7 @@ class PreparedInputs:
         self._foregrounds = {picture.name: picture for picture in source.foregrounds}
         self.kept_backgrounds: PictureCache[np.ndarray] = PictureCache(CACHE_BYTES)
         self.kept_foregrounds: PictureCache[Cutout] = PictureCache(CACHE_BYTES)
+        self.kept_blend_terms: PictureCache[BlendTerms] = PictureCache(CACHE_BYTES)
 
     def background(self, name: str) -> np.ndarray:
         """A background, uint8 [H, W, C] as large as the canvas, not to be written to."""
@@ -250,6 +249,14 @@ class PreparedInputs:
                 cutout = decode_foreground(self._foreground_file.read(self._foregrounds[name]))
             self.kept_foregrounds.keep((name, flip), cutout, cutout.bytes)
         return cutout
+
+    def blend_terms(self, name: str, flip: bool) -> BlendTerms:
+        """Those of `foreground(name, flip)`, worked out at the first use."""
+        terms = self.kept_blend_terms.get((name, flip))
+        if terms is None:
+            terms = BlendTerms.of(self.foreground(name, flip))
+            self.kept_blend_terms.keep((name, flip), terms, terms.bytes)
+        return terms
 
 
 class PictureCache(Generic[_Picture]):
