@@ -11,6 +11,7 @@ from pathlib import Path
 
 from PIL import features
 
+from pipeline.cli import positive
 from pipeline.errors import UserError
 from pipeline.inputs import InputFolders, find_pictures
 from pipeline.samples import write_samples
@@ -36,17 +37,6 @@ def parser(description: str, examples: int) -> argparse.ArgumentParser:
         "each pair of pictures, plain and mirrored",
     )
     return parser
-
-
-def positive(text: str) -> int:
-    """A whole number from 1 on, as an argument's type."""
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, not {text}")
-    return number
 
 
 def input_folders(arguments: argparse.Namespace, folder: Path) -> InputFolders:

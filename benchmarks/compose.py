@@ -32,9 +32,9 @@ from benchmarks.common import (
     input_folders,
     machine,
     parser,
-    positive,
     settings,
 )
+from pipeline.cli import positive
 from pipeline.errors import RunError, UserError
 from pipeline.generate import generate
 from pipeline.inputs import InputFolders, find_pictures, prepare_inputs

@@ -19,7 +19,8 @@ import psutil
 from apache_beam.internal import pickler
 from PIL import Image
 
-from benchmarks.common import machine, positive
+from benchmarks.common import machine
+from pipeline.cli import positive
 from pipeline.inputs import InputFolders, find_pictures, prepare_inputs
 from pipeline.plan import Plan
 from pipeline.recipe import load_recipe

@@ -141,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     verify = commands.add_parser("verify", help="check a dataset", allow_abbrev=False)
     verify.add_argument("dataset", metavar="DIR")
     verify.add_argument(
-        "--sample", type=_positive, metavar="N", help="decode about N examples instead of all"
+        "--sample", type=positive, metavar="N", help="decode about N examples instead of all"
     )
     verify.add_argument(
         "--repair", action="store_true", help="first make again the shards that are damaged"
@@ -156,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sheet.add_argument("dataset", metavar="DIR")
     sheet.add_argument("picture", type=Path, metavar="PNG")
-    sheet.add_argument("--examples", type=_positive, default=6, metavar="N")
+    sheet.add_argument("--examples", type=positive, default=6, metavar="N")
     sheet.set_defaults(command=_sheet)
 
     gallery = commands.add_parser(
@@ -164,7 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     gallery.add_argument("dataset", metavar="DIR")
     gallery.add_argument("page", type=Path, metavar="HTML")
-    gallery.add_argument("--examples", type=_positive, default=60, metavar="N")
+    gallery.add_argument("--examples", type=positive, default=60, metavar="N")
     gallery.set_defaults(command=_gallery)
 
     export = commands.add_parser(
@@ -188,7 +188,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A whole number from 1 on, as an argument's type."""
     try:
         number = int(text)
     except ValueError:

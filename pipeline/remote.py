@@ -16,7 +16,7 @@ from apache_beam.runners.runner import PipelineResult
 
 from pipeline.dataflow import uses_dataflow
 
-_CONSOLE = "https://console.cloud.google.com/dataflow/jobs"
+CONSOLE = "https://console.cloud.google.com/dataflow/jobs"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def remote_job(result: PipelineResult, options: PipelineOptions) -> RemoteJob | 
     return RemoteJob(
         result,
         name=f"Dataflow job {job}",
-        address=f"{_CONSOLE}/{cloud.region}/{job}?project={cloud.project}",
+        address=f"{CONSOLE}/{cloud.region}/{job}?project={cloud.project}",
         by_hand=f"gcloud dataflow jobs cancel {job} --region={cloud.region} "
         f"--project={cloud.project}",
         obeys=True,

@@ -15,7 +15,7 @@ from apache_beam.runners.runner import PipelineState, create_runner
 
 from pipeline.dataflow import uses_dataflow, with_defaults
 from pipeline.errors import RunError, UserError
-from pipeline.remote import remote_job
+from pipeline.remote import CONSOLE, remote_job
 
 LOCAL_RUNNER = "FnApiRunner"
 # A worker's exception, as the last line of its traceback has it.
@@ -95,11 +95,7 @@ def run_pipeline(pipeline: beam.Pipeline) -> None:
         if job:
             job.cancel()
         elif uses_dataflow(pipeline.options):
-            print(
-                "Dataflow may have the job already: look at "
-                "https://console.cloud.google.com/dataflow/jobs",
-                file=sys.stderr,
-            )
+            print(f"Dataflow may have the job already: look at {CONSOLE}", file=sys.stderr)
         raise
     except Exception as error:  # runners raise what they like, with the workers' text in it
         if job and not job.has_ended(error):
