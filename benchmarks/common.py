@@ -11,8 +11,8 @@ from pathlib import Path
 
 from PIL import features
 
+from depthmask.errors import UserError
 from pipeline.cli import positive
-from pipeline.errors import UserError
 from pipeline.inputs import InputFolders, find_pictures
 from pipeline.samples import write_samples
 

@@ -34,8 +34,8 @@ from benchmarks.common import (
     parser,
     settings,
 )
+from depthmask.errors import RunError, UserError
 from pipeline.cli import positive
-from pipeline.errors import RunError, UserError
 from pipeline.generate import generate
 from pipeline.inputs import InputFolders, find_pictures, prepare_inputs
 from pipeline.job import Job

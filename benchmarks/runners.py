@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.common import CORES, combinations, input_folders, machine, parser, settings
-from pipeline.errors import UserError
+from depthmask.errors import UserError
 from pipeline.inputs import InputFolders
 
 SAMPLING_SECONDS = 0.25

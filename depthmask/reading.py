@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from transforms.plasma import plasma_positions
+from depthmask.plasma import plasma_positions
 
 PICTURES = ("image", "mask", "depth")
 # TensorFlow itself knows local paths and gs://.

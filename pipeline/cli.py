@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from pipeline.errors import RunError, UserError
+from depthmask.errors import RunError, UserError
 from pipeline.recipe import builtin_recipes, load_recipe
 
 if TYPE_CHECKING:  # commands import what they need: --help need not load Beam
@@ -276,7 +276,7 @@ def _job(arguments: argparse.Namespace) -> Job:
 
 
 def _depth_model(text: str | None) -> ModelChoice | None:
-    from transforms.depth.errors import DepthModelError
+    from depthmask.errors import DepthModelError
     from transforms.depth.models import ModelChoice
 
     try:

@@ -16,7 +16,7 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 
-from pipeline.errors import UserError
+from depthmask.errors import UserError
 from transforms.gcs import PREFIX, is_gcs
 
 RUNNER = "DataflowRunner"

@@ -9,19 +9,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from depthmask.manifest import CARD, FORMAT_VERSION, INDEX_COLUMNS, MANIFEST
 from pipeline.card import CardFacts, SplitFacts, dataset_card
 from pipeline.recipe import Recipe
-from pipeline.workspace import MANIFEST, Workspace, differences
+from pipeline.workspace import Workspace, differences
 from transforms.chunks import Shard
-from transforms.encode import INDEX_COLUMNS
 from transforms.files import exists, read_files, replace_file
 from transforms.prepared import PreparedSource
 from transforms.segments import add_up, left_out_json
 from transforms.statistics import Moments
 
-FORMAT_VERSION = 1
 DATASET_VERSION = "1.0.0"
-CARD = "README.md"
 _CHANNELS = {
     1: ("grey",),
     2: ("grey", "alpha"),

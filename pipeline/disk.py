@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from pipeline.errors import UserError
+from depthmask.errors import UserError
 from transforms.files import is_local
 
 

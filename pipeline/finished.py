@@ -9,9 +9,8 @@ from typing import Any, TypeVar
 
 import yaml
 
-from pipeline.errors import UserError
+from depthmask.errors import UserError, first_line
 from pipeline.recipe import Recipe
-from transforms.depth.errors import first_line
 from transforms.files import join, read_file
 
 _T = TypeVar("_T")

@@ -14,10 +14,11 @@ import google_crc32c
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from depthmask.errors import UserError
+from depthmask.manifest import PREPARED
 from pipeline.dataflow import depth_device, resource_hints
 from pipeline.dataset import DatasetDescription, DepthInfo, crc_text
 from pipeline.disk import check_room_on_disk, size_text
-from pipeline.errors import UserError
 from pipeline.graph import build_graph
 from pipeline.inputs import PreparedSet, prepare_inputs, print_findings
 from pipeline.job import Job
@@ -27,7 +28,7 @@ from pipeline.progress import Progress, count_examples
 from pipeline.recipe import Recipe
 from pipeline.runner import run_pipeline
 from pipeline.trial import make_trial
-from pipeline.workspace import INPUTS, PREPARED, State, Workspace, differences
+from pipeline.workspace import INPUTS, State, Workspace, differences
 from transforms.depth.models import DepthStage
 from transforms.files import join, read_file, rename_file
 from transforms.prepared import PreparedSource

@@ -19,7 +19,7 @@ import google_crc32c
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from pipeline.errors import UserError
+from depthmask.errors import UserError
 from pipeline.export.layouts import LAYOUTS
 from pipeline.placement import check_room
 from pipeline.recipe import Recipe

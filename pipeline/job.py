@@ -6,7 +6,7 @@ import math
 import posixpath
 from dataclasses import dataclass
 
-from pipeline.errors import UserError
+from depthmask.errors import UserError
 from pipeline.inputs import InputFolders
 from pipeline.recipe import Depth, Recipe
 from transforms.depth.interface import ModelInterface, PictureSize

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from pipeline.errors import RunError, UserError
+from depthmask.errors import RunError, UserError
 from pipeline.workspace import LOCK
 from transforms import gcs
 from transforms.files import delete_files, exists, is_local, join, read_file, replace_file

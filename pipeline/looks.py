@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipeline.errors import UserError
+from depthmask.errors import UserError
+from depthmask.plasma import PLASMA
 from pipeline.export.pictures import grey_depth
 from pipeline.finished import Dataset
 from transforms.files import open_file
-from transforms.plasma import PLASMA
 from transforms.records import parse_example, read_records
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import UserError
+from depthmask.errors import UserError
 from pipeline.randomness import UInt64, draw, draw_below, draw_unit, hash_key, permute
 from pipeline.recipe import Canvas, Recipe
 

@@ -12,7 +12,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import UserError
+from depthmask.errors import UserError
 from pipeline.placement import name_key, place
 from pipeline.randomness import UInt64, hash_key, permute
 from pipeline.recipe import Recipe

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from pipeline.errors import UserError
+from depthmask.errors import UserError
 from transforms.codecs import ImageCodec, MaskCodec
 from transforms.depth.interface import ModelInterface, PictureSize
 from transforms.depth.models import Precision

@@ -8,17 +8,17 @@ from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from depthmask.errors import DepthModelError, RunError, UserError
+from depthmask.manifest import MANIFEST, PREPARED
 from pipeline.dataset import DatasetDescription, DepthInfo, crc_text
-from pipeline.errors import RunError, UserError
 from pipeline.generate import run_job, shard_layout
 from pipeline.job import depth_stage
 from pipeline.lock import at_work
 from pipeline.plan import Plan
 from pipeline.recipe import Recipe
 from pipeline.trial import make_trial
-from pipeline.workspace import MANIFEST, PREPARED, Workspace
+from pipeline.workspace import Workspace
 from transforms.chunks import Shard, ShardKey
-from transforms.depth.errors import DepthModelError
 from transforms.depth.loading import builtin_path
 from transforms.depth.models import DepthStage, ModelChoice, checksum
 from transforms.encode import index_rows

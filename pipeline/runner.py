@@ -13,8 +13,8 @@ import grpc
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.runner import PipelineState, create_runner
 
+from depthmask.errors import RunError, UserError
 from pipeline.dataflow import uses_dataflow, with_defaults
-from pipeline.errors import RunError, UserError
 from pipeline.remote import CONSOLE, remote_job
 
 LOCAL_RUNNER = "FnApiRunner"

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from depthmask.errors import DepthModelError, UserError
 from pipeline.dataset import DepthInfo, crc_text
-from pipeline.errors import UserError
 from pipeline.plan import Plan
 from transforms.chunks import ChunkKey, ChunkSpec
 from transforms.compose import compose_chunk
-from transforms.depth.errors import DepthModelError
 from transforms.depth.loading import builtin_path, load_depth_model
 from transforms.depth.models import DepthStage, checksum
 from transforms.depth.storage import is_flat

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import UserError
+from depthmask.errors import UserError
+from depthmask.manifest import DATASET_FILES, MANIFEST, PREPARED
 from transforms.files import (
     delete_files,
     delete_folder,
@@ -23,16 +24,9 @@ from transforms.files import (
 )
 
 WORK_FOLDER = "_unfinished"
-MANIFEST = "manifest.json"
 INPUTS = "inputs"
 LOCK = "lock.json"
 RUN = "run.json"
-PREPARED = ("backgrounds.tfrecord", "foregrounds.tfrecord")
-# All that a run puts into its output folder, the work folder aside.
-_OURS = re.compile(
-    r"depthmask-\w+\.tfrecord-\d{5,}-of-\d{5,}|(backgrounds|foregrounds)\.tfrecord|index\.csv|"
-    r"(dataset_info|features|statistics|manifest)\.json|README\.md|recipe\.yaml|errors\.jsonl"
-)
 # All that a run puts into its work folder.
 _OUR_WORK = re.compile(r"(lock|run)\.json|inputs/|[0-9a-f]{8}-\w+-\d{5,}/|[^/]+\.part$")
 
@@ -90,7 +84,7 @@ class Workspace:
             return True
         root = len(join(self.work_folder, ""))
         work = {file.path[root:].lstrip("/") for file in list_files(self.work_folder)}
-        return all(name == WORK_FOLDER or _OURS.fullmatch(name) for name in names) and all(
+        return all(name == WORK_FOLDER or DATASET_FILES.fullmatch(name) for name in names) and all(
             map(_OUR_WORK.match, work)
         )
 
@@ -138,7 +132,7 @@ class Workspace:
         """
         self.write_run({})
         delete_files([self.path(MANIFEST)])
-        delete_files(self.path(name) for name in filter(_OURS.fullmatch, self._names()))
+        delete_files(self.path(name) for name in filter(DATASET_FILES.fullmatch, self._names()))
         delete_files(
             file.path
             for file in list_files(self.work_folder)

@@ -14,7 +14,7 @@ import pytest
 from apache_beam.io.filesystems import FileSystems
 
 import depthmask
-from pipeline.errors import RunError, UserError
+from depthmask.errors import RunError, UserError
 from pipeline.export.export import export
 from pipeline.inputs import InputFolders
 from pipeline.lock import OutputLock

@@ -18,9 +18,9 @@ from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 from google.cloud.dataflow_v1beta3 import Job, JobState, JobType, WorkerIPAddressConfiguration
 
+from depthmask.errors import UserError
 from pipeline.cli import main
 from pipeline.dataflow import check_for_dataflow, with_defaults
-from pipeline.errors import UserError
 from tests.cloud_storage import EMULATOR, cloud_storage
 from transforms.files import list_files, read_file, write_file
 

@@ -16,20 +16,19 @@ import tensorflow_datasets as tfds
 import tf2onnx
 
 import depthmask
+from depthmask.errors import DepthModelError, UserError
+from depthmask.plasma import PLASMA
 from pipeline.cli import main
-from pipeline.errors import UserError
 from pipeline.inputs import InputFolders
 from pipeline.job import depth_stage
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.verify import verify
 from tests.conftest import ONE_WORKER, file_bytes, make_dataset
 from transforms.depth.densedepth import build_densedepth, load_weights
-from transforms.depth.errors import DepthModelError
 from transforms.depth.interface import ModelInterface, PictureSize
 from transforms.depth.loading import load_depth_model
 from transforms.depth.models import DepthModel, ModelChoice
 from transforms.depth.storage import DepthStorage
-from transforms.plasma import PLASMA
 
 PICTURES = np.random.default_rng(5).integers(0, 256, (3, 32, 48, 3)).astype(np.uint8)
 

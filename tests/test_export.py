@@ -16,8 +16,8 @@ import pytest
 import webdataset
 from PIL import Image
 
+from depthmask.errors import RunError, UserError
 from pipeline.cli import LAYOUT_NAMES, main
-from pipeline.errors import RunError, UserError
 from pipeline.export import pieces as pieces_module
 from pipeline.export.export import export
 from pipeline.export.layouts import LAYOUTS, flat_name

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.errors import UserError
+from depthmask.errors import UserError
 from pipeline.inputs import InputFolders, prepare_inputs
 from pipeline.recipe import Recipe, load_recipe
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.errors import UserError
+from depthmask.errors import UserError
 from pipeline.finished import open_dataset
 from pipeline.gallery.figures import histogram, placement_map
 from pipeline.gallery.page import write_gallery

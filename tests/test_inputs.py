@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from pipeline.errors import UserError
+from depthmask.errors import UserError
 from pipeline.inputs import InputFolders, PreparedSet, prepare_inputs, print_findings, safe_name
 from pipeline.recipe import load_recipe
 from transforms.prepared import PreparedInputs

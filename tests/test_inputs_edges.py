@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.errors import UserError
+from depthmask.errors import UserError
 from pipeline.inputs import MAX_PIXELS, InputFolders, PreparedSet, prepare_inputs
 from pipeline.recipe import load_recipe
 from transforms.prepared import PreparedInputs

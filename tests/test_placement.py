@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.errors import UserError
+from depthmask.errors import UserError
 from pipeline.placement import Boxes, check_room, name_key, place
 from pipeline.recipe import Recipe, load_recipe
 

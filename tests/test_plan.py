@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from pipeline.errors import UserError
+from depthmask.errors import UserError
 from pipeline.plan import Plan
 from pipeline.recipe import load_recipe
 from transforms.chunks import Placement

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.errors import UserError
+from depthmask.errors import UserError
 from pipeline.recipe import Recipe, builtin_recipes, load_recipe
 
 

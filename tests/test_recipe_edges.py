@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import UserError
+from depthmask.errors import UserError
 from pipeline.recipe import load_recipe
 
 

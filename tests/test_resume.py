@@ -11,8 +11,8 @@ import apache_beam as beam
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
+from depthmask.errors import RunError, UserError
 from pipeline import graph
-from pipeline.errors import RunError, UserError
 from pipeline.inputs import InputFolders
 from pipeline.lock import OutputLock
 from pipeline.repair import repair

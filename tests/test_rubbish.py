@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.errors import UserError
+from depthmask.errors import DepthModelError, UserError
 from pipeline.inputs import InputFolders, prepare_inputs
 from pipeline.job import depth_stage
 from pipeline.recipe import load_recipe
-from transforms.depth.errors import DepthModelError
 from transforms.depth.loading import load_depth_model
 from transforms.depth.models import ModelChoice
 from transforms.prepared import PreparedInputs

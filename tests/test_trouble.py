@@ -21,7 +21,7 @@ import pytest
 from apache_beam.io.filesystem import BeamIOError, FileMetadata
 from apache_beam.io.localfilesystem import LocalFileSystem
 
-from pipeline.errors import RunError, UserError
+from depthmask.errors import RunError, UserError
 from pipeline.inputs import InputFolders
 from tests.conftest import file_bytes, make_dataset
 from tests.soak import kill_until_done

@@ -12,26 +12,12 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.metrics import Metrics
 
+from depthmask.manifest import INDEX_COLUMNS
 from transforms.chunks import ChunkSpec, ComposedChunk, EncodedChunk, LeftOut, Placement
 from transforms.codecs import ImageCodec, MaskCodec, encode_image, encode_mask
 from transforms.depth.storage import DepthStorage, is_flat
 from transforms.records import frame_record, serialize_example
 from transforms.statistics import measure, measure_binary
-
-INDEX_COLUMNS = (
-    "id",
-    "split",
-    "shard",
-    "background",
-    "background_class",
-    "foreground",
-    "flip",
-    "placement",
-    "x",
-    "y",
-    "width",
-    "height",
-)
 
 
 def example_features(placement: Placement) -> dict[str, bytes | str | int]:

@@ -18,9 +18,9 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsIter, AsList
 
+from depthmask.errors import UserError
 from pipeline.dataset import crc_text
 from pipeline.disk import check_room_on_disk, size_text
-from pipeline.errors import UserError
 from pipeline.export.layouts import LAYOUTS
 from pipeline.export.pieces import (
     PIECE_DESCRIPTION,

@@ -18,10 +18,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from pipeline.errors import UserError
+from depthmask.errors import UserError
+from depthmask.manifest import INDEX_COLUMNS
 from pipeline.export.pictures import DepthForm, Form, Picture, depth_in_metres
 from pipeline.finished import Dataset
-from transforms.encode import INDEX_COLUMNS
 from transforms.prepared import PreparedPicture, PreparedSource
 
 # File systems take 255 bytes; the rest is for what layouts put around an example's name.

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from depthmask.plasma import PLASMA, plasma_positions
 from transforms.codecs import ImageCodec, encode_image
-from transforms.plasma import PLASMA, plasma_positions
 
 Format = Literal["jpeg", "png"]
 _SUFFIXES = {"jpeg": "jpg", "png": "png"}

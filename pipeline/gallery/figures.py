@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image
 
+from depthmask.plasma import PLASMA
 from pipeline.finished import Dataset
 from transforms.files import open_file
-from transforms.plasma import PLASMA
 
 _ROWS = 65_536
 _BINS = 25

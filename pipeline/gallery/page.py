@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from depthmask.plasma import PLASMA
 from pipeline.export.pictures import open_image
 from pipeline.finished import Dataset, open_dataset
 from pipeline.gallery.figures import heat_picture, histogram, placement_map
@@ -28,7 +29,6 @@ from pipeline.looks import (
     write_whole,
 )
 from transforms.codecs import to_image
-from transforms.plasma import PLASMA
 from transforms.prepared import PreparedInputs, PreparedSource
 
 # Masks that are decoded to learn how much they cover.

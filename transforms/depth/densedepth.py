@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from transforms.depth.errors import DepthModelError, first_line
+from depthmask.errors import DepthModelError, first_line
 from transforms.depth.interface import PictureSize
 
 # It gives 1000 / depth, depth in thousandths of the farthest, which is kept within 10 … 1000.

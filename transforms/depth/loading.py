@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from transforms.depth.errors import DepthModelError, first_line
+from depthmask.errors import DepthModelError, first_line
 from transforms.depth.interface import PictureSize
 from transforms.depth.models import DepthModel, DepthStage, Network, files_of, read_model_file
 from transforms.files import is_folder, is_local

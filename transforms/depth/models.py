@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import google_crc32c
 import numpy as np
 
-from transforms.depth.errors import DepthModelError, first_line
+from depthmask.errors import DepthModelError, first_line
 from transforms.depth.interface import ModelInterface, PictureSize
 from transforms.depth.storage import DepthStorage
 from transforms.files import exists, is_folder, list_files, read_file

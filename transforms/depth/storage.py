@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from depthmask.plasma import PLASMA
 from transforms.codecs import ImageCodec, encode_grey, encode_image
 from transforms.depth.interface import PictureSize
-from transforms.plasma import PLASMA
 
 _MAX_16_BITS = 65535
 

@@ -4,6 +4,8 @@ By Nathaniel J. Smith and Stéfan van der Walt (2015), released under CC0; the v
 ``plasma``, × 255, rounded down.
 """
 
+from __future__ import annotations
+
 import functools
 
 import numpy as np

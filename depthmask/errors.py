@@ -1,4 +1,6 @@
-"""What a depth model that cannot be used raises."""
+"""Errors that a user can mend."""
+
+from __future__ import annotations
 
 
 class DepthModelError(ValueError):
@@ -12,3 +14,14 @@ def first_line(error: BaseException) -> str:
         return type(error).__name__
     # TensorFlow puts a traceback in between.
     return lines[-1] if lines[0] == "in user code:" else lines[0]
+
+
+class UserError(Exception):
+    """What the user gave cannot be used: says what, where, and what would be right.
+
+    The command line prints it without a traceback and ends with exit code 2.
+    """
+
+
+class RunError(Exception):
+    """The run failed underway, for the reason given. The command line ends with exit code 1."""
