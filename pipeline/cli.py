@@ -83,7 +83,7 @@ def _check_paths(namespace: argparse.Namespace) -> None:
     remote = [value for value in values if isinstance(value, str) and "://" in value]
     if not remote:
         return
-    from transforms.files import check_path
+    from transforms.io.files import check_path
 
     for path in remote:
         try:

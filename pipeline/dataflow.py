@@ -17,7 +17,7 @@ from apache_beam.options.pipeline_options import (
 )
 
 from depthmask.errors import UserError
-from transforms.gcs import PREFIX, is_gcs
+from transforms.io.gcs import PREFIX, is_gcs
 
 RUNNER = "DataflowRunner"
 NO_ACCELERATOR = "none"

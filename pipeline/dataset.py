@@ -14,7 +14,7 @@ from pipeline.card import CardFacts, SplitFacts, dataset_card
 from pipeline.recipe import Recipe
 from pipeline.workspace import Workspace, differences
 from transforms.chunks import Shard
-from transforms.files import exists, read_files, replace_file
+from transforms.io.files import crc_text, exists, read_files, replace_file
 from transforms.prepared import PreparedSource
 from transforms.segments import add_up, left_out_json
 from transforms.statistics import Moments
@@ -150,11 +150,6 @@ def card_facts(
         left_out=sum(len(shard.left_out) for shard in shards),
         inputs_left_out=sum(finding["level"] == "error" for finding in description.findings),
     )
-
-
-def crc_text(crc: int) -> str:
-    """A CRC-32C as the manifest has it: eight hexadecimal digits."""
-    return f"{crc:08x}"
 
 
 def _json(data: Any) -> str:

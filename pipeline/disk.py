@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from depthmask.errors import UserError
-from transforms.files import is_local
+from transforms.io.files import is_local
 
 
 def size_text(size: float) -> str:

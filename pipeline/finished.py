@@ -11,7 +11,7 @@ import yaml
 
 from depthmask.errors import UserError, first_line
 from pipeline.recipe import Recipe
-from transforms.files import join, read_file
+from transforms.io.files import join, read_file
 
 _T = TypeVar("_T")
 

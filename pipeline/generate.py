@@ -17,7 +17,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from depthmask.errors import UserError
 from depthmask.manifest import PREPARED
 from pipeline.dataflow import depth_device, resource_hints
-from pipeline.dataset import DatasetDescription, DepthInfo, crc_text
+from pipeline.dataset import DatasetDescription, DepthInfo
 from pipeline.disk import check_room_on_disk, size_text
 from pipeline.graph import build_graph
 from pipeline.inputs import PreparedSet, prepare_inputs, print_findings
@@ -30,7 +30,7 @@ from pipeline.runner import run_pipeline
 from pipeline.trial import make_trial
 from pipeline.workspace import INPUTS, State, Workspace, differences
 from transforms.depth.models import DepthStage
-from transforms.files import join, read_file, rename_file
+from transforms.io.files import crc_text, join, read_file, rename_file
 from transforms.prepared import PreparedSource
 from transforms.segments import ShardLayout
 

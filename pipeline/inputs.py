@@ -24,7 +24,7 @@ from pipeline.export.layouts import LAYOUTS
 from pipeline.placement import check_room
 from pipeline.recipe import Recipe
 from transforms.compose import binarise, resize
-from transforms.files import create_file, is_local, join, list_files, open_file
+from transforms.io.files import create_file, is_local, join, list_files, open_file
 from transforms.prepared import (
     Cutout,
     PreparedPicture,

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 from depthmask.errors import RunError, UserError
 from pipeline.workspace import LOCK
-from transforms import gcs
-from transforms.files import delete_files, exists, is_local, join, read_file, replace_file
+from transforms.io import gcs
+from transforms.io.files import delete_files, exists, is_local, join, read_file, replace_file
 
 BEAT_SECONDS = 5.0
 # A run whose lock has not changed for so long is dead.

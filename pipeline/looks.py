@@ -16,8 +16,8 @@ from depthmask.errors import UserError
 from depthmask.plasma import PLASMA
 from pipeline.export.pictures import grey_depth
 from pipeline.finished import Dataset
-from transforms.files import open_file
-from transforms.records import parse_example, read_records
+from transforms.io.files import open_file
+from transforms.io.records import parse_example, read_records
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from types import TracebackType
 from tqdm import tqdm
 
 from transforms.chunks import ShardKey
-from transforms.files import is_local, list_files
+from transforms.io.files import is_local, list_files
 from transforms.segments import SEGMENT_NAME, ShardLayout
 
 # A shard's folder, and in it a segment (first example, examples) or the finished shard.

@@ -10,7 +10,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from depthmask.errors import DepthModelError, RunError, UserError
 from depthmask.manifest import MANIFEST, PREPARED
-from pipeline.dataset import DatasetDescription, DepthInfo, crc_text
+from pipeline.dataset import DatasetDescription, DepthInfo
 from pipeline.generate import run_job, shard_layout
 from pipeline.job import depth_stage
 from pipeline.lock import at_work
@@ -22,7 +22,7 @@ from transforms.chunks import Shard, ShardKey
 from transforms.depth.loading import builtin_path
 from transforms.depth.models import DepthStage, ModelChoice, checksum
 from transforms.encode import index_rows
-from transforms.files import exists, rename_file, stored_checksum
+from transforms.io.files import crc_text, exists, rename_file, stored_checksum
 from transforms.prepared import PreparedSource
 from transforms.segments import ShardLayout, describe_shard, left_out_of
 from transforms.statistics import Moments

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from depthmask.errors import DepthModelError, UserError
-from pipeline.dataset import DepthInfo, crc_text
+from pipeline.dataset import DepthInfo
 from pipeline.plan import Plan
 from transforms.chunks import ChunkKey, ChunkSpec
 from transforms.compose import compose_chunk
@@ -20,6 +20,7 @@ from transforms.depth.loading import builtin_path, load_depth_model
 from transforms.depth.models import DepthStage, checksum
 from transforms.depth.storage import is_flat
 from transforms.encode import RecordEncoder
+from transforms.io.files import crc_text
 from transforms.prepared import PreparedInputs, PreparedSource
 
 # Examples that are made to learn how large one is; with depth, a batch of the model.

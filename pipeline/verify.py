@@ -16,13 +16,13 @@ import numpy as np
 from tqdm import tqdm
 
 from depthmask.manifest import INDEX_COLUMNS
-from pipeline.dataset import crc_text, statistics_json
+from pipeline.dataset import statistics_json
 from pipeline.finished import Dataset, open_dataset
 from pipeline.plan import Plan
 from transforms.codecs import encode_image, encode_mask
 from transforms.compose import binarise, paste_mask, resize
 from transforms.encode import index_rows
-from transforms.files import join, open_file, stored_checksum
+from transforms.io.files import crc_text, join, open_file, stored_checksum
 from transforms.prepared import PreparedInputs, PreparedSource
 from transforms.quiet import quiet_stderr
 from transforms.statistics import Moments, measure, merge

@@ -11,7 +11,7 @@ from typing import Any
 
 from depthmask.errors import UserError
 from depthmask.manifest import DATASET_FILES, MANIFEST, PREPARED
-from transforms.files import (
+from transforms.io.files import (
     delete_files,
     delete_folder,
     exists,

@@ -23,10 +23,10 @@ from pipeline.runner import pipeline_options
 from pipeline.verify import verify
 from tests.cloud_storage import EMULATOR, FaultyProxy, cloud_storage
 from tests.conftest import ONE_WORKER, file_bytes, make_dataset
-from transforms import files, gcs
 from transforms.chunks import ChunkKey, EncodedChunk, ShardKey
 from transforms.depth.models import DepthModel
-from transforms.files import FilePart, join_files, list_files, read_file, write_file
+from transforms.io import files, gcs
+from transforms.io.files import FilePart, join_files, list_files, read_file, write_file
 from transforms.prepared import PreparedInputs, PreparedSource
 from transforms.segments import ShardLayout, assemble_shard, write_segment
 

@@ -6,8 +6,8 @@ from PIL import Image
 
 from transforms.codecs import channels_last
 from transforms.compose import binarise, blend, paste, paste_mask, resize
+from transforms.io.records import parse_example, unframe_records
 from transforms.prepared import BlendTerms, Cutout, decode_foreground, foreground_record
-from transforms.records import parse_example, unframe_records
 
 RNG = np.random.default_rng(11)
 PLACES = [(0, 0), (5, 9), (-12, 3), (20, -15), (38, 30), (-15, -17), (47, 39)]

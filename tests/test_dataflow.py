@@ -22,7 +22,7 @@ from depthmask.errors import UserError
 from pipeline.cli import main
 from pipeline.dataflow import check_for_dataflow, with_defaults
 from tests.cloud_storage import EMULATOR, cloud_storage
-from transforms.files import list_files, read_file, write_file
+from transforms.io.files import list_files, read_file, write_file
 
 GPU = b"type:nvidia-tesla-t4;count:1;install-nvidia-driver"
 BARRIERS = (

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 import depthmask
 from pipeline.inputs import InputFolders
 from tests.conftest import draw_inputs, file_bytes, make_dataset
-from transforms.records import parse_example, unframe_records
+from transforms.io.records import parse_example, unframe_records
 
 
 def records(dataset: Path) -> list[dict[str, bytes | int]]:

@@ -10,7 +10,7 @@ import google_crc32c
 import pytest
 
 from pipeline.verify import verify
-from transforms.records import frame_record, parse_example, serialize_example, unframe_records
+from transforms.io.records import frame_record, parse_example, serialize_example, unframe_records
 
 SHARD = "depthmask-train.tfrecord-00001-of-00004"
 

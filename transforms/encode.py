@@ -16,7 +16,7 @@ from depthmask.manifest import INDEX_COLUMNS
 from transforms.chunks import ChunkSpec, ComposedChunk, EncodedChunk, LeftOut, Placement
 from transforms.codecs import ImageCodec, MaskCodec, encode_image, encode_mask
 from transforms.depth.storage import DepthStorage, is_flat
-from transforms.records import frame_record, serialize_example
+from transforms.io.records import frame_record, serialize_example
 from transforms.statistics import measure, measure_binary
 
 

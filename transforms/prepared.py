@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from transforms.codecs import channels_last
-from transforms.files import is_local, join, open_file
-from transforms.records import (
+from transforms.io.files import is_local, join, open_file
+from transforms.io.records import (
     FRAME_BYTES,
     FeatureValue,
     frame_record,

@@ -26,7 +26,7 @@ import apache_beam as beam
 import google_crc32c
 
 from transforms.chunks import ChunkKey, EncodedChunk, LeftOut, Segment, Shard, ShardKey
-from transforms.files import (
+from transforms.io.files import (
     FilePart,
     delete_files,
     join,

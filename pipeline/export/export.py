@@ -19,7 +19,6 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsIter, AsList
 
 from depthmask.errors import UserError
-from pipeline.dataset import crc_text
 from pipeline.disk import check_room_on_disk, size_text
 from pipeline.export.layouts import LAYOUTS
 from pipeline.export.pieces import (
@@ -42,7 +41,8 @@ from pipeline.progress import Progress
 from pipeline.runner import run_pipeline
 from pipeline.verify import check_files
 from pipeline.workspace import WORK_FOLDER, differences
-from transforms.files import (
+from transforms.io.files import (
+    crc_text,
     delete_files,
     delete_folder,
     exists,

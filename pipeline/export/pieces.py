@@ -29,7 +29,7 @@ import numpy as np
 from pipeline.export.layouts import LAYOUTS, Example, File, InputPicture, Layout
 from pipeline.export.pictures import fit_depth, fit_picture
 from pipeline.export.zips import ZipEntry, end_of_directory
-from transforms.files import (
+from transforms.io.files import (
     create_file,
     delete_files,
     file_checksum,
@@ -39,7 +39,7 @@ from transforms.files import (
     read_file,
     rename_file,
 )
-from transforms.records import parse_example, read_records
+from transforms.io.records import parse_example, read_records
 from transforms.segments import read_description, write_description
 
 # Examples a piece, at most.

@@ -12,7 +12,7 @@ from PIL import Image
 
 from depthmask.plasma import PLASMA
 from pipeline.finished import Dataset
-from transforms.files import open_file
+from transforms.io.files import open_file
 
 _ROWS = 65_536
 _BINS = 25

@@ -14,7 +14,7 @@ import numpy as np
 from depthmask.errors import DepthModelError, first_line
 from transforms.depth.interface import PictureSize
 from transforms.depth.models import DepthModel, DepthStage, Network, files_of, read_model_file
-from transforms.files import is_folder, is_local
+from transforms.io.files import is_folder, is_local
 from transforms.quiet import quiet_stderr
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from depthmask.errors import DepthModelError, first_line
 from transforms.depth.interface import ModelInterface, PictureSize
 from transforms.depth.storage import DepthStorage
-from transforms.files import exists, is_folder, list_files, read_file
+from transforms.io.files import exists, is_folder, list_files, read_file
 
 ModelKind = Literal["builtin", "densedepth", "keras", "onnx"]
 Precision = Literal["float32", "bfloat16", "float16"]

@@ -1,7 +1,7 @@
 """Files on any file system that Beam knows: ``/local/path``, ``gs://…``.
 
 What Beam takes as a pattern (listing, deleting) is done by `os` where the path is local, and by
-`transforms.gcs` on Cloud Storage: patterns cannot be quoted, and a folder may well be called
+`transforms.io.gcs` on Cloud Storage: patterns cannot be quoted, and a folder may well be called
 ``pictures [2020]``.
 """
 
@@ -19,8 +19,14 @@ import google_crc32c
 from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
-from transforms import gcs
-from transforms.checksums import crc32c_of_both
+from transforms.io import gcs
+from transforms.io.checksums import crc32c_of_both
+
+
+def crc_text(crc: int) -> str:
+    """A CRC-32C as the manifest has it: eight hexadecimal digits."""
+    return f"{crc:08x}"
+
 
 _Result = TypeVar("_Result")
 _READ_BYTES = 2**20

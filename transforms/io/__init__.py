@@ -1,0 +1,1 @@
+"""Files on any file system, their checksums, and records in them."""
