@@ -42,9 +42,9 @@ from pipeline.job import Job
 from pipeline.plan import Plan
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.runner import pipeline_options
-from transforms.chunks import ChunkKey
 from transforms.codecs import encode_binary_mask, encode_image
 from transforms.compose import compose_chunk
+from transforms.elements import ChunkKey
 from transforms.prepared import PreparedInputs, PreparedSource
 
 SIZE = (CANVAS, CANVAS)

@@ -13,7 +13,7 @@ from depthmask.manifest import CARD, FORMAT_VERSION, INDEX_COLUMNS, MANIFEST
 from pipeline.card import CardFacts, SplitFacts, dataset_card
 from pipeline.recipe import Recipe
 from pipeline.workspace import Workspace, differences
-from transforms.chunks import Shard
+from transforms.elements import Shard
 from transforms.io.files import crc_text, exists, read_files, replace_file
 from transforms.prepared import PreparedSource
 from transforms.segments import add_up, left_out_json

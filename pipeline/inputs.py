@@ -23,10 +23,9 @@ from depthmask.errors import UserError
 from pipeline.export.layouts import LAYOUTS
 from pipeline.placement import check_room
 from pipeline.recipe import Recipe
-from transforms.compose import binarise, resize
+from transforms.cutout import Cutout, binarise, resize
 from transforms.io.files import create_file, is_local, join, list_files, open_file
 from transforms.prepared import (
-    Cutout,
     PreparedPicture,
     PreparedSource,
     background_record,

@@ -16,7 +16,7 @@ from depthmask.errors import UserError
 from pipeline.placement import name_key, place
 from pipeline.randomness import UInt64, hash_key, permute
 from pipeline.recipe import Recipe
-from transforms.chunks import ChunkKey, ChunkSpec, Placement, ShardKey
+from transforms.elements import ChunkKey, ChunkSpec, Placement, ShardKey
 from transforms.prepared import PreparedPicture
 
 # Classes of backgrounds that are named in the summary.

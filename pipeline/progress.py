@@ -11,7 +11,7 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from transforms.chunks import ShardKey
+from transforms.elements import ShardKey
 from transforms.io.files import is_local, list_files
 from transforms.segments import SEGMENT_NAME, ShardLayout
 

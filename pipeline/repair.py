@@ -18,9 +18,9 @@ from pipeline.plan import Plan
 from pipeline.recipe import Recipe
 from pipeline.trial import make_trial
 from pipeline.workspace import Workspace
-from transforms.chunks import Shard, ShardKey
 from transforms.depth.loading import builtin_path
 from transforms.depth.models import DepthStage, ModelChoice, checksum
+from transforms.elements import Shard, ShardKey
 from transforms.encode import index_rows
 from transforms.io.files import crc_text, exists, rename_file, stored_checksum
 from transforms.prepared import PreparedSource

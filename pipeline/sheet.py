@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pipeline.export.pictures import open_image
 from pipeline.finished import Dataset, open_dataset
 from pipeline.looks import (
     check_is_new,
@@ -20,7 +19,7 @@ from pipeline.looks import (
     looking_at,
     write_whole,
 )
-from transforms.codecs import to_image
+from transforms.codecs import open_image, to_image
 from transforms.prepared import PreparedInputs, PreparedSource
 
 _GAP = 6

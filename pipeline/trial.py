@@ -14,11 +14,11 @@ import numpy as np
 from depthmask.errors import DepthModelError, UserError
 from pipeline.dataset import DepthInfo
 from pipeline.plan import Plan
-from transforms.chunks import ChunkKey, ChunkSpec
 from transforms.compose import compose_chunk
 from transforms.depth.loading import builtin_path, load_depth_model
 from transforms.depth.models import DepthStage, checksum
 from transforms.depth.storage import is_flat
+from transforms.elements import ChunkKey, ChunkSpec
 from transforms.encode import RecordEncoder
 from transforms.io.files import crc_text
 from transforms.prepared import PreparedInputs, PreparedSource

@@ -20,7 +20,7 @@ from pipeline.dataset import statistics_json
 from pipeline.finished import Dataset, open_dataset
 from pipeline.plan import Plan
 from transforms.codecs import encode_image, encode_mask
-from transforms.compose import binarise, paste_mask, resize
+from transforms.cutout import binarise, paste_mask, resize
 from transforms.encode import index_rows
 from transforms.io.files import crc_text, join, open_file, stored_checksum
 from transforms.prepared import PreparedInputs, PreparedSource

@@ -23,8 +23,8 @@ from pipeline.runner import pipeline_options
 from pipeline.verify import verify
 from tests.cloud_storage import EMULATOR, FaultyProxy, cloud_storage
 from tests.conftest import ONE_WORKER, file_bytes, make_dataset
-from transforms.chunks import ChunkKey, EncodedChunk, ShardKey
 from transforms.depth.models import DepthModel
+from transforms.elements import ChunkKey, EncodedChunk, ShardKey
 from transforms.io import files, gcs
 from transforms.io.files import FilePart, join_files, list_files, read_file, write_file
 from transforms.prepared import PreparedInputs, PreparedSource

@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from transforms.codecs import channels_last
-from transforms.compose import binarise, blend, paste, paste_mask, resize
+from transforms.cutout import BlendTerms, Cutout, binarise, blend, paste, paste_mask, resize
 from transforms.io.records import parse_example, unframe_records
-from transforms.prepared import BlendTerms, Cutout, decode_foreground, foreground_record
+from transforms.prepared import decode_foreground, foreground_record
 
 RNG = np.random.default_rng(11)
 PLACES = [(0, 0), (5, 9), (-12, 3), (20, -15), (38, 30), (-15, -17), (47, 39)]

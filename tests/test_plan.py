@@ -5,7 +5,7 @@ import pytest
 from depthmask.errors import UserError
 from pipeline.plan import Plan
 from pipeline.recipe import load_recipe
-from transforms.chunks import Placement
+from transforms.elements import Placement
 from transforms.prepared import PreparedPicture
 
 

@@ -14,7 +14,8 @@ from pipeline.inputs import prepare_inputs
 from pipeline.recipe import load_recipe
 from tests.conftest import draw_inputs
 from transforms import prepared
-from transforms.prepared import Cutout, PictureCache, PreparedInputs, PreparedSource
+from transforms.cutout import Cutout
+from transforms.prepared import PictureCache, PreparedInputs, PreparedSource
 
 CAPACITY = 100_000
 SETTINGS = (

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline import progress
 from pipeline.progress import Progress, count_examples
-from transforms.chunks import ShardKey
+from transforms.elements import ShardKey
 from transforms.segments import ShardLayout
 
 

@@ -20,7 +20,7 @@ from pipeline.runner import pipeline_options
 from pipeline.workspace import Workspace
 from tests.conftest import ONE_WORKER, draw_inputs, file_bytes, make_dataset
 from transforms import encode, segments
-from transforms.chunks import ChunkKey, EncodedChunk, Segment, Shard, ShardKey
+from transforms.elements import ChunkKey, EncodedChunk, Segment, Shard, ShardKey
 from transforms.segments import AssembleShards, ShardLayout, TakeStock
 
 

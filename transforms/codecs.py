@@ -94,3 +94,8 @@ def encode_grey(pixels: np.ndarray) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG", compress_level=4)
     return stream.getvalue()
+
+
+def open_image(data: bytes) -> Image.Image:
+    """Decodes a picture that this project wrote."""
+    return Image.open(io.BytesIO(data), formats=["JPEG", "PNG"])

@@ -13,9 +13,9 @@ import numpy as np
 from apache_beam.metrics import Metrics
 
 from depthmask.manifest import INDEX_COLUMNS
-from transforms.chunks import ChunkSpec, ComposedChunk, EncodedChunk, LeftOut, Placement
 from transforms.codecs import ImageCodec, MaskCodec, encode_image, encode_mask
 from transforms.depth.storage import DepthStorage, is_flat
+from transforms.elements import ChunkSpec, ComposedChunk, EncodedChunk, LeftOut, Placement
 from transforms.io.records import frame_record, serialize_example
 from transforms.statistics import measure, measure_binary
 

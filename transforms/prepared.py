@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from typing import IO, Generic, TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from transforms.codecs import channels_last
+from transforms.cutout import BlendTerms, Cutout
 from transforms.io.files import is_local, join, open_file
 from transforms.io.records import (
     FRAME_BYTES,
@@ -47,61 +48,6 @@ class PreparedPicture:
     offset: int
     length: int
     label: str = ""
-
-
-@dataclass(frozen=True)
-class BlendTerms:
-    """A cut-out's share in ``over`` (Porter and Duff 1984), in units of 1/255 of a pixel value.
-
-    `colour`: uint16 [h, w, C], colour × alpha + 128, which is half a unit for rounding.
-    `transparency`: uint8 [h, w, C], 255 − alpha, the same in each channel.
-    """
-
-    colour: np.ndarray
-    transparency: np.ndarray
-
-    @classmethod
-    def of(cls, cutout: Cutout) -> BlendTerms:
-        alpha = np.asarray(cutout.alpha)[..., None]
-        colour = channels_last(cutout.colour)
-        return cls(
-            colour.astype(np.uint16) * alpha + np.uint16(128),
-            np.ascontiguousarray(np.broadcast_to(255 - alpha, colour.shape)),
-        )
-
-    @property
-    def bytes(self) -> int:
-        """In memory."""
-        return self.colour.nbytes + self.transparency.nbytes
-
-
-@dataclass(frozen=True)
-class Cutout:
-    """A foreground, ready to paste.
-
-    `colour`: Pillow image in the canvas's mode (RGB or L). `alpha`: mode L, what the paste blends
-    by. `mask`: uint8 [h, w], the label before any threshold; `mask_is_alpha` where it is known to
-    have the alpha's pixels, so that one of them need not be resized.
-    """
-
-    colour: Image.Image
-    alpha: Image.Image
-    mask: np.ndarray
-    mask_is_alpha: bool = False
-
-    @property
-    def bytes(self) -> int:
-        """In memory: Pillow keeps colours in four bytes a pixel."""
-        pixels = self.colour.width * self.colour.height
-        return pixels * (1 if self.colour.mode == "L" else 4) + pixels + self.mask.nbytes
-
-    def mirrored(self) -> Cutout:
-        return Cutout(
-            ImageOps.mirror(self.colour),
-            ImageOps.mirror(self.alpha),
-            np.ascontiguousarray(self.mask[:, ::-1]),
-            self.mask_is_alpha,
-        )
 
 
 def background_record(name: str, label: str, image: Image.Image) -> bytes:

@@ -25,7 +25,7 @@ from typing import Any
 import apache_beam as beam
 import google_crc32c
 
-from transforms.chunks import ChunkKey, EncodedChunk, LeftOut, Segment, Shard, ShardKey
+from transforms.elements import ChunkKey, EncodedChunk, LeftOut, Segment, Shard, ShardKey
 from transforms.io.files import (
     FilePart,
     delete_files,

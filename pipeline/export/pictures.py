@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
 
 from depthmask.plasma import PLASMA, plasma_positions
-from transforms.codecs import ImageCodec, encode_image
+from transforms.codecs import ImageCodec, encode_image, open_image
 
 Format = Literal["jpeg", "png"]
 _SUFFIXES = {"jpeg": "jpg", "png": "png"}
@@ -89,11 +87,6 @@ def depth_in_metres(data: bytes, scale: float) -> np.ndarray:
     """Depth float32 [h, w] of a map that is stored as metric16."""
     values = np.asarray(open_image(data)).astype(np.float32)
     return np.multiply(values, np.float32(scale), out=values)
-
-
-def open_image(data: bytes) -> Image.Image:
-    """Decodes a picture that this project wrote."""
-    return Image.open(io.BytesIO(data), formats=["JPEG", "PNG"])
 
 
 def _encode(pixels: np.ndarray, format: Format, quality: int) -> Picture:

@@ -16,7 +16,6 @@ import numpy as np
 from PIL import Image
 
 from depthmask.plasma import PLASMA
-from pipeline.export.pictures import open_image
 from pipeline.finished import Dataset, open_dataset
 from pipeline.gallery.figures import heat_picture, histogram, placement_map
 from pipeline.looks import (
@@ -28,7 +27,7 @@ from pipeline.looks import (
     looking_at,
     write_whole,
 )
-from transforms.codecs import to_image
+from transforms.codecs import open_image, to_image
 from transforms.prepared import PreparedInputs, PreparedSource
 
 # Masks that are decoded to learn how much they cover.

@@ -10,9 +10,9 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
-from transforms.chunks import ComposedChunk
 from transforms.depth.loading import load_depth_model
 from transforms.depth.models import DepthModel, DepthStage
+from transforms.elements import ComposedChunk
 
 
 class DepthHandler(ModelHandler[ComposedChunk, ComposedChunk, DepthModel]):  # type: ignore[misc]
