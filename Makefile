@@ -70,8 +70,8 @@ soak: $(READY)
 	FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest tests/test_fuzz.py
 
 train: $(READY)
-	$(BIN)/python -m training.builtin training/work transforms/models/builtin.keras
-	$(BIN)/python -m training.evaluate transforms/models/builtin.keras
+	$(BIN)/python -m training.builtin training/work transforms/depth/builtin.keras
+	$(BIN)/python -m training.evaluate transforms/depth/builtin.keras
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.compose

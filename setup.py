@@ -15,7 +15,7 @@ setup(
     packages=find_packages(include=["depthmask*", "pipeline*", "transforms*"]),
     package_data={
         "pipeline": ["recipes/*.yaml", "gallery/*.html"],
-        "transforms": ["models/*.keras"],
+        "transforms.depth": ["*.keras"],
     },
     install_requires=[
         "apache-beam[gcp]>=2.72,<3",

@@ -130,8 +130,8 @@ def _runner(way: Way, model: str, size: int) -> Callable[[np.ndarray], np.ndarra
 
     from pipeline.job import depth_stage
     from pipeline.recipe import load_recipe
-    from transforms.depth.loading import load_depth_model
-    from transforms.depth.models import ModelChoice
+    from transforms.depth.kinds import load_depth_model
+    from transforms.depth.model import ModelChoice
 
     tf.config.threading.set_intra_op_parallelism_threads(way.threads)
     tf.constant(0)  # TensorFlow starts here: what loading sets comes too late

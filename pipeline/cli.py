@@ -22,7 +22,7 @@ from pipeline.recipe import builtin_recipes, load_recipe
 
 if TYPE_CHECKING:  # commands import what they need: --help need not load Beam
     from pipeline.job import Job
-    from transforms.depth.models import ModelChoice
+    from transforms.depth.model import ModelChoice
 
 
 STOPPED = 130
@@ -277,7 +277,7 @@ def _job(arguments: argparse.Namespace) -> Job:
 
 def _depth_model(text: str | None) -> ModelChoice | None:
     from depthmask.errors import DepthModelError
-    from transforms.depth.models import ModelChoice
+    from transforms.depth.model import ModelChoice
 
     try:
         return None if text in (None, "none") else ModelChoice.parse(text)

@@ -29,7 +29,7 @@ from pipeline.recipe import Recipe
 from pipeline.runner import run_pipeline
 from pipeline.trial import make_trial
 from pipeline.workspace import INPUTS, State, Workspace, differences
-from transforms.depth.models import DepthStage
+from transforms.depth.model import DepthStage
 from transforms.io.files import crc_text, join, read_file, rename_file
 from transforms.prepared import PreparedSource
 from transforms.segments import ShardLayout

@@ -11,7 +11,7 @@ from pipeline.dataset import DatasetDescription, finish_dataset
 from pipeline.plan import Plan
 from transforms.compose import Compose
 from transforms.depth.estimate import EstimateDepth
-from transforms.depth.models import DepthStage
+from transforms.depth.model import DepthStage
 from transforms.encode import Encode, RecordEncoder
 from transforms.prepared import PreparedSource
 from transforms.segments import (

@@ -14,8 +14,8 @@ from PIL import Image
 
 from depthmask.errors import UserError
 from depthmask.plasma import PLASMA
-from pipeline.export.pictures import grey_depth
 from pipeline.finished import Dataset
+from transforms.depth.storage import grey_depth
 from transforms.io.files import open_file
 from transforms.io.records import parse_example, read_records
 

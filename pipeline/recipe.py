@@ -14,8 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from depthmask.errors import UserError
 from transforms.codecs import ImageCodec, MaskCodec
-from transforms.depth.interface import ModelInterface, PictureSize
-from transforms.depth.models import Precision
+from transforms.depth.interface import ModelInterface, PictureSize, Precision
 from transforms.depth.storage import DepthStorage
 
 _MAX_BYTES = 64 * 2**10

@@ -18,8 +18,9 @@ from pipeline.plan import Plan
 from pipeline.recipe import Recipe
 from pipeline.trial import make_trial
 from pipeline.workspace import Workspace
-from transforms.depth.loading import builtin_path
-from transforms.depth.models import DepthStage, ModelChoice, checksum
+from transforms.depth.builtin import builtin_path
+from transforms.depth.model import DepthStage, ModelChoice
+from transforms.depth.model_files import checksum
 from transforms.elements import Shard, ShardKey
 from transforms.encode import index_rows
 from transforms.io.files import crc_text, exists, rename_file, stored_checksum

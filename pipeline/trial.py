@@ -15,8 +15,10 @@ from depthmask.errors import DepthModelError, UserError
 from pipeline.dataset import DepthInfo
 from pipeline.plan import Plan
 from transforms.compose import compose_chunk
-from transforms.depth.loading import builtin_path, load_depth_model
-from transforms.depth.models import DepthStage, checksum
+from transforms.depth.builtin import builtin_path
+from transforms.depth.kinds import load_depth_model
+from transforms.depth.model import DepthStage
+from transforms.depth.model_files import checksum
 from transforms.depth.storage import is_flat
 from transforms.elements import ChunkKey, ChunkSpec
 from transforms.encode import RecordEncoder

@@ -23,7 +23,7 @@ from pipeline.runner import pipeline_options
 from pipeline.verify import verify
 from tests.cloud_storage import EMULATOR, FaultyProxy, cloud_storage
 from tests.conftest import ONE_WORKER, file_bytes, make_dataset
-from transforms.depth.models import DepthModel
+from transforms.depth.model import DepthModel
 from transforms.elements import ChunkKey, EncodedChunk, ShardKey
 from transforms.io import files, gcs
 from transforms.io.files import FilePart, join_files, list_files, read_file, write_file

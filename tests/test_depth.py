@@ -26,8 +26,8 @@ from pipeline.verify import verify
 from tests.conftest import ONE_WORKER, file_bytes, make_dataset
 from transforms.depth.densedepth import build_densedepth, load_weights
 from transforms.depth.interface import ModelInterface, PictureSize
-from transforms.depth.loading import load_depth_model
-from transforms.depth.models import DepthModel, ModelChoice
+from transforms.depth.kinds import load_depth_model
+from transforms.depth.model import DepthModel, ModelChoice
 from transforms.depth.storage import DepthStorage
 
 PICTURES = np.random.default_rng(5).integers(0, 256, (3, 32, 48, 3)).astype(np.uint8)

@@ -17,8 +17,8 @@ from depthmask.errors import DepthModelError, UserError
 from pipeline.inputs import InputFolders, prepare_inputs
 from pipeline.job import depth_stage
 from pipeline.recipe import load_recipe
-from transforms.depth.loading import load_depth_model
-from transforms.depth.models import ModelChoice
+from transforms.depth.kinds import load_depth_model
+from transforms.depth.model import ModelChoice
 from transforms.prepared import PreparedInputs
 
 RECIPE = load_recipe("default", ["canvas.width=32", "canvas.height=32", "canvas.fit=stretch"])

@@ -16,7 +16,7 @@ from training.evaluate import Predictor, held_out, score
 from training.network import FARTHEST, NEAREST, build, fold
 from training.rooms import PictureSet, Rooms, draw_missing, load_figures, load_rooms
 
-SHIPPED = Path(__file__).parent.parent / "transforms" / "models" / "builtin.keras"
+SHIPPED = Path(__file__).parent.parent / "transforms" / "depth" / "builtin.keras"
 FEW = PictureSet(10, 32, 6)
 FIGURES = PictureSet(12, 32, 3)
 

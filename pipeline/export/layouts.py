@@ -20,8 +20,9 @@ from typing import Any, ClassVar
 
 from depthmask.errors import UserError
 from depthmask.manifest import INDEX_COLUMNS
-from pipeline.export.pictures import DepthForm, Form, Picture, depth_in_metres
+from pipeline.export.pictures import DepthForm, Form, Picture
 from pipeline.finished import Dataset
+from transforms.depth.storage import depth_in_metres
 from transforms.prepared import PreparedPicture, PreparedSource
 
 # File systems take 255 bytes; the rest is for what layouts put around an example's name.

@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from depthmask.plasma import PLASMA, plasma_positions
+from depthmask.plasma import PLASMA
 from transforms.codecs import ImageCodec, encode_image, open_image
+from transforms.depth.storage import grey_depth
 
 Format = Literal["jpeg", "png"]
 _SUFFIXES = {"jpeg": "jpg", "png": "png"}
@@ -69,24 +70,6 @@ def fit_depth(
         return Picture(data, _SUFFIXES[has])
     grey = grey_depth(np.asarray(open_image(data)), depth["storage"])
     return _encode(PLASMA[grey] if storage == "plasma8" else grey[..., None], wanted, form.quality)
-
-
-def grey_depth(stored: np.ndarray, storage: str) -> np.ndarray:
-    """uint8 [h, w] from the least (0) to the greatest (255) depth of a stored map."""
-    if storage == "plasma8":
-        red, green = stored[..., 0].astype(np.uint16), stored[..., 1]
-        return np.asarray(plasma_positions()[red * 256 + green])
-    if storage == "norm8":
-        return stored
-    least, greatest = int(stored.min()), int(stored.max())
-    grey = (stored.astype(np.float32) - least) / max(greatest - least, 1) * 255
-    return np.rint(grey).astype(np.uint8)
-
-
-def depth_in_metres(data: bytes, scale: float) -> np.ndarray:
-    """Depth float32 [h, w] of a map that is stored as metric16."""
-    values = np.asarray(open_image(data)).astype(np.float32)
-    return np.multiply(values, np.float32(scale), out=values)
 
 
 def _encode(pixels: np.ndarray, format: Format, quality: int) -> Picture:

@@ -10,8 +10,8 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
-from transforms.depth.loading import load_depth_model
-from transforms.depth.models import DepthModel, DepthStage
+from transforms.depth.kinds import load_depth_model
+from transforms.depth.model import DepthModel, DepthStage
 from transforms.elements import ComposedChunk
 
 

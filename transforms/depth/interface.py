@@ -12,7 +12,6 @@ from transforms.codecs import to_image
 
 # Metric depth that follows from a disparity of nothing, in metres: beyond any room or street.
 _FARTHEST = 1000.0
-
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -103,3 +102,6 @@ class ModelInterface(BaseModel):
 def _resize_picture(image: np.ndarray, size: PictureSize) -> np.ndarray:
     resized = to_image(image).resize((size.width, size.height), Image.Resampling.BILINEAR)
     return np.atleast_3d(np.asarray(resized))
+
+
+Precision = Literal["float32", "bfloat16", "float16"]

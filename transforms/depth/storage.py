@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from depthmask.plasma import PLASMA
-from transforms.codecs import ImageCodec, encode_grey, encode_image
+from depthmask.plasma import PLASMA, plasma_positions
+from transforms.codecs import ImageCodec, encode_grey, encode_image, open_image
 from transforms.depth.interface import PictureSize
 
 _MAX_16_BITS = 65535
@@ -98,3 +98,21 @@ class DepthStorage(BaseModel):
 def is_flat(stored: np.ndarray) -> np.ndarray:
     """Which stored maps, [n, h, w] or [n, h, w, 3], are the same in every pixel: bool [n]."""
     return np.asarray((stored == stored[:, :1, :1]).all(axis=tuple(range(1, stored.ndim))))
+
+
+def grey_depth(stored: np.ndarray, storage: str) -> np.ndarray:
+    """uint8 [h, w] from the least (0) to the greatest (255) depth of a stored map."""
+    if storage == "plasma8":
+        red, green = stored[..., 0].astype(np.uint16), stored[..., 1]
+        return np.asarray(plasma_positions()[red * 256 + green])
+    if storage == "norm8":
+        return stored
+    least, greatest = int(stored.min()), int(stored.max())
+    grey = (stored.astype(np.float32) - least) / max(greatest - least, 1) * 255
+    return np.rint(grey).astype(np.uint8)
+
+
+def depth_in_metres(data: bytes, scale: float) -> np.ndarray:
+    """Depth float32 [h, w] of a map that is stored as metric16."""
+    values = np.asarray(open_image(data)).astype(np.float32)
+    return np.multiply(values, np.float32(scale), out=values)

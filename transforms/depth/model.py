@@ -6,16 +6,61 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import google_crc32c
 import numpy as np
 
 from depthmask.errors import DepthModelError, first_line
-from transforms.depth.interface import ModelInterface, PictureSize
+from transforms.depth.interface import ModelInterface, PictureSize, Precision
 from transforms.depth.storage import DepthStorage
-from transforms.io.files import exists, is_folder, list_files, read_file
+
+
+def only_float32(stage: DepthStage) -> None:
+    """Raises DepthModelError where another precision is asked for."""
+    if stage.precision != "float32":
+        raise DepthModelError(
+            f"{stage.model}: runs as it was exported; only .keras files and DenseDepth can run in "
+            f"{stage.precision}. Set depth.precision to float32."
+        )
+
+
+def check_float32(stage: DepthStage, dtype: str) -> None:
+    """Raises DepthModelError where the model takes numbers of another type."""
+    if dtype != "float32":
+        raise DepthModelError(
+            f"{stage.model}: the model takes {dtype}. Export it with an input of float32."
+        )
+
+
+def check_one(stage: DepthStage, what: str, names: list[str]) -> None:
+    """Raises DepthModelError unless there is just one input or output."""
+    if len(names) != 1:
+        raise DepthModelError(
+            f"{stage.model}: the model has {len(names)} {what}s ({', '.join(names[:5])}). It must "
+            f"have one {what}: export it with that alone."
+        )
+
+
+def fixed_size(stage: DepthStage, shape: tuple[int | None, ...]) -> PictureSize | None:
+    """The picture size that a model's input shape prescribes, if it does."""
+    if len(shape) != 4:
+        raise DepthModelError(
+            f"{stage.model}: the model's input has the shape {shape}; it must take "
+            "[n, height, width, 3] or, with depth.model.layout nchw, [n, 3, height, width]."
+        )
+    nhwc = stage.interface.layout == "nhwc"
+    channels, height, width = (shape[3], *shape[1:3]) if nhwc else shape[1:]
+    if channels not in (3, None):
+        other = "nchw" if nhwc else "nhwc"
+        hint = f" Set depth.model.layout to {other}." if shape[1 if nhwc else 3] == 3 else ""
+        raise DepthModelError(
+            f"{stage.model}: the model's input, {shape}, has {channels} channels where "
+            f"{stage.interface.layout} has its 3.{hint}"
+        )
+    if width is None or height is None:
+        return None
+    return PictureSize(width=width, height=height)
+
 
 ModelKind = Literal["builtin", "densedepth", "keras", "onnx"]
-Precision = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)
@@ -40,44 +85,6 @@ class ModelChoice:
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.path}" if self.path else self.kind
-
-
-def files_of(path: str) -> dict[str, str]:
-    """The files of a model, their paths by their names within it: one, or a folder's.
-
-    An ONNX file may keep its weights beside it, in FILE.data or FILE_data. Raises DepthModelError.
-    """
-    try:
-        if is_folder(path):
-            root = len(path.rstrip("/")) + 1
-            paths = {entry.path[root:]: entry.path for entry in list_files(path)}
-            # Consoles mark folders of an object store by an empty file.
-            return {name: file for name, file in paths.items() if name and not name.endswith("/")}
-        name = path.rpartition("/")[2]
-        beside = (".data", "_data") if name.endswith(".onnx") else ()
-        found = {f"{name}{end}": f"{path}{end}" for end in beside if exists(f"{path}{end}")}
-        return {name: path} | found
-    except OSError as error:
-        raise DepthModelError(f"{path}: cannot be read: {error}") from error
-
-
-def checksum(path: str) -> int:
-    """CRC-32C of a model's files, in the order of their names. Raises DepthModelError."""
-    crc = 0
-    files = sorted(files_of(path).items())
-    for name, file in files:
-        # Of one file it is the plain checksum, which other programs show too.
-        crc = google_crc32c.extend(crc, name.encode() if len(files) > 1 else b"")
-        crc = google_crc32c.extend(crc, read_model_file(file))
-    return crc
-
-
-def read_model_file(path: str) -> bytes:
-    """All bytes of a file. Raises DepthModelError where there is none."""
-    try:
-        return read_file(path)
-    except OSError as error:
-        raise DepthModelError(f"{path}: no such depth model. Check --depth-model.") from error
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,174 @@
+"""Depth models in Keras's own formats, and what runs them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from depthmask.errors import DepthModelError, first_line
+from transforms.depth.interface import PictureSize
+from transforms.depth.model import (
+    DepthStage,
+    Network,
+    check_float32,
+    check_one,
+    fixed_size,
+    only_float32,
+)
+from transforms.depth.model_files import local_copy
+from transforms.quiet import quiet_stderr
+
+
+def _load_keras(stage: DepthStage) -> Network:
+    _import_keras()
+    with local_copy(stage.model.path) as path:
+        if os.path.isdir(path):
+            return _saved_model(stage, path)
+        return _load_keras_file(stage, path)
+
+
+def _load_keras_file(stage: DepthStage, path: str) -> Network:
+    keras = _import_keras()
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        inputs, outputs = list(model.inputs), list(model.outputs)
+    except Exception as error:
+        raise DepthModelError(
+            f"{stage.model}: not a Keras model that can be loaded: {first_line(error)}. Save a "
+            "built model with model.save('NAME.keras') or, if it has layers of its own, as a "
+            "SavedModel with model.export('NAME')."
+        ) from error
+    check_one(stage, "input", [tensor.name for tensor in inputs])
+    check_one(stage, "output", [tensor.name for tensor in outputs])
+    shape = tuple(inputs[0].shape)
+    size = stage.input_size(fixed_size(stage, shape))
+    return _keras_network(stage, model, size, batch=shape[0])
+
+
+def _keras_network(
+    stage: DepthStage,
+    model: Any,
+    size: PictureSize,
+    finish: Callable[[Any], Any] = lambda output: output,
+    batch: int | None = None,
+) -> Network:
+    """A Keras model, and what follows it, as one graph of TensorFlow."""
+    import keras
+
+    if stage.precision != "float32":
+        # The layers that give the depth stay in float32: 8 bits of mantissa are too few for it.
+        exact = _output_layers(model)
+        policy = keras.DTypePolicy(f"mixed_{stage.precision}")
+        for layer in model._flatten_layers(include_self=False):
+            if layer not in exact:
+                layer.dtype_policy = policy
+
+    def run(values: Any) -> Any:
+        (output,) = keras.tree.flatten(model(values, training=False))
+        return finish(output)
+
+    return _traced_network(stage, run, size, batch)
+
+
+def _output_layers(model: Any) -> set[Any]:
+    """The layers that give a model's output: from the last ones with weights on."""
+    import keras
+
+    found: set[Any] = set()
+    pending = list(model.outputs)
+    while pending:
+        operation = pending.pop()._keras_history.operation
+        if operation in found:
+            continue
+        found.add(operation)
+        if isinstance(operation, keras.Model):
+            pending += operation.outputs
+        elif not getattr(operation, "weights", ()) and not isinstance(
+            operation, keras.layers.InputLayer
+        ):
+            pending += keras.tree.flatten(operation.input)
+    return found
+
+
+def _saved_model(stage: DepthStage, path: str) -> Network:
+    import tensorflow as tf
+
+    only_float32(stage)
+    try:
+        loaded = tf.saved_model.load(path)  # named, as its variables end with it
+        signature = loaded.signatures["serving_default"]
+    except Exception as error:
+        raise DepthModelError(
+            f"{stage.model}: not a SavedModel with a serving_default signature: "
+            f"{first_line(error)}. Export the model with model.export('NAME')."
+        ) from error
+    inputs = signature.structured_input_signature[1]
+    check_one(stage, "input", list(inputs))
+    check_one(stage, "output", list(signature.structured_outputs))
+    ((name, spec),) = inputs.items()
+    check_float32(stage, spec.dtype.name)
+    shape = () if spec.shape.rank is None else tuple(spec.shape)
+    fixed = fixed_size(stage, shape)
+
+    def run(values: Any) -> Any:
+        (output,) = signature(**{name: values}).values()
+        return output
+
+    return _traced_network(stage, run, stage.input_size(fixed), shape[0])
+
+
+def _traced_network(
+    stage: DepthStage, function: Callable[[Any], Any], size: PictureSize, batch: int | None
+) -> Network:
+    """A function of TensorFlow as one graph.
+
+    Weights made constants were 4% faster on a CPU, and doubled a worker's memory.
+    """
+    import tensorflow as tf
+
+    picture = (size.height, size.width, 3)
+    shape = picture if stage.interface.layout == "nhwc" else (3, *picture[:2])
+    spec = tf.TensorSpec([batch, *shape], tf.float32)
+    graph = tf.function(function, input_signature=[spec])
+    try:
+        graph.get_concrete_function()
+    except Exception as error:
+        raise DepthModelError(
+            f"{stage.model}: the model does not take pictures of {size} pixels "
+            f"({stage.interface.layout}, 3 channels): {first_line(error)}. Set depth.input or "
+            "depth.model."
+        ) from error
+
+    def call(values: np.ndarray) -> np.ndarray:
+        return np.asarray(tf.cast(graph(tf.constant(values)), tf.float32))
+
+    return Network(call, size, batch)
+
+
+def _import_keras() -> Any:
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    with quiet_stderr():
+        import keras
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+    if keras.backend.backend() != "tensorflow":
+        raise DepthModelError("Keras runs on another backend here: set KERAS_BACKEND=tensorflow.")
+
+    # Threads within an operation change the order of its sums. One, always, and as many worker
+    # processes as cores: the same bytes with any number of workers, and no slower (benchmarks/).
+    with contextlib.suppress(RuntimeError):  # this process has run TensorFlow already
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    with contextlib.suppress(RuntimeError):
+        for gpu in gpus:  # take what is needed, not all: a machine may run several workers
+            tf.config.experimental.set_memory_growth(gpu, True)
+    # float32 is what it says on GPUs too, where by default it has the mantissa of float16. And of
+    # ways to sum there is one, not whichever a trial finds fastest that day.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    tf.config.experimental.enable_op_determinism()
+    return keras
