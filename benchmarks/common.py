@@ -14,7 +14,7 @@ from PIL import features
 from depthmask.errors import UserError
 from pipeline.cli import positive
 from pipeline.inputs import InputFolders, find_pictures
-from pipeline.samples import write_samples
+from scenes import write_samples
 
 CANVAS = 160
 QUALITY = 50

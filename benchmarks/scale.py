@@ -24,7 +24,7 @@ from pipeline.cli import positive
 from pipeline.inputs import InputFolders, find_pictures, prepare_inputs
 from pipeline.plan import Plan
 from pipeline.recipe import load_recipe
-from pipeline.samples import write_samples
+from scenes import write_samples
 from transforms.compose import compose_chunk
 from transforms.prepared import PreparedInputs
 

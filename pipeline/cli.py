@@ -241,7 +241,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 
 
 def _samples(arguments: argparse.Namespace) -> int:
-    from pipeline.samples import write_samples
+    from scenes import write_samples
 
     def show(done: int, total: int) -> None:
         bar.total = total

@@ -12,7 +12,7 @@ import keras
 import pytest
 
 from pipeline.inputs import InputFolders
-from pipeline.samples import write_samples
+from scenes import write_samples
 from tests.conftest import file_bytes, make_dataset
 from tests.flink.cluster import FlinkCluster, missing_parts
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.samples import draw_foreground, draw_room, write_samples
-from pipeline.samples.foregrounds import KINDS
-from pipeline.samples.lighting import Scene, grid, render
-from pipeline.samples.rooms import shell
-from pipeline.samples.solids import Camera, ball, box, drum, grouped, rotation, trace
-from pipeline.samples.textures import plain
+from scenes import draw_foreground, draw_room, write_samples
+from scenes.figures import KINDS
+from scenes.lighting import Scene, grid, render
+from scenes.rooms import shell
+from scenes.solids import Camera, ball, box, drum, grouped, rotation, trace
+from scenes.textures import plain
 
 GREY = plain((0.5, 0.5, 0.5))
 

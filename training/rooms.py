@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from pipeline.samples import Room, draw_foreground, draw_room
+from scenes import Room, draw_foreground, draw_room
 
 SHARD = 250  # pictures a file
 # What the generator of a picture is derived from, with the seed and its index. `depthmask samples`

@@ -5,6 +5,8 @@ World axes are x to the right, y forward and z up, in metres. A solid is a unit 
 world by an affine map, so each ray meets it in one interval of its parameter.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.samples.textures import Array, Material, plain
+from scenes.textures import Array, Material, plain
 
 RUN = 256  # points that are tested together against what may shade them
 NEAR = 0.05  # metres; nothing closer than this is seen
@@ -389,13 +391,13 @@ class Runs:
     spread: Array
 
     @classmethod
-    def of(cls, points: Array) -> "Runs":
+    def of(cls, points: Array) -> Runs:
         """Cut up points [3, m · RUN]."""
         cut = points.reshape(3, -1, RUN)
         low, high = cut.min(axis=2), cut.max(axis=2)
         return cls(cut, (low + high) / 2, np.sqrt(dot(high - low, high - low)) / 2)
 
-    def thinned(self, numbers: NDArray[np.intp]) -> "Runs":
+    def thinned(self, numbers: NDArray[np.intp]) -> Runs:
         """Return the runs of these numbers, with every other point left out."""
         points = self.points[:, numbers, ::2]
         return Runs(points, self.middle[:, numbers], self.spread[numbers])

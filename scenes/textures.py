@@ -4,6 +4,8 @@ Colours are linear-light albedo triples in 0..1. Every pattern is told the footp
 pixel on the surface and fades to its mean where it would otherwise alias.
 """
 
+from __future__ import annotations
+
 import colorsys
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +16,6 @@ from PIL import Image, ImageDraw, ImageFilter
 
 Array = NDArray[np.floating[Any]]  # float32 wherever it is large
 Colour = tuple[float, float, float]
-
 # Random values on a lattice, shared by all noise; materials differ by their offset into it.
 _LATTICE: Array = np.random.default_rng(20_240_501).random((256, 256), dtype=np.float32)
 

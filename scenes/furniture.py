@@ -4,12 +4,14 @@ Each function returns a model that stands on z = 0 about the origin, its back to
 metres. Things for a wall or a ceiling touch it with their back (y = 0) or their top (z = 0).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 import numpy as np
 
-from pipeline.samples.solids import Solid, ball, box, drum, limb, moved, rod, rotation
-from pipeline.samples.textures import (
+from scenes.solids import Solid, ball, box, drum, limb, moved, rod, rotation
+from scenes.textures import (
     Material,
     cloth,
     dye,

@@ -1,12 +1,14 @@
 """Light on the surfaces that rays met: Lambert shading, soft shadows, occlusion, highlights."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.samples.solids import (
+from scenes.solids import (
     RUN,
     Camera,
     Group,
@@ -19,7 +21,7 @@ from pipeline.samples.solids import (
     surface,
     trace,
 )
-from pipeline.samples.textures import Array
+from scenes.textures import Array
 
 # Metres of matter dim light by exp(-_DENSITY · metres): grazing rays make the penumbra.
 _DENSITY = 120.0

@@ -1,36 +1,17 @@
 """Cut-outs: people, animals and things, modelled in solids and rendered on nothing."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.samples import models
-from pipeline.samples.lighting import Frame, Light, Scene, render
-from pipeline.samples.models import Maker, Model
-from pipeline.samples.solids import (
-    Camera,
-    Solid,
-    ball,
-    box,
-    drum,
-    grouped,
-    limb,
-    moved,
-    rod,
-    rotation,
-)
-from pipeline.samples.textures import (
-    Array,
-    Colour,
-    Material,
-    cloth,
-    dye,
-    hsv,
-    metal,
-    plain,
-    wood,
-)
+from scenes import furniture as models
+from scenes.furniture import Maker, Model
+from scenes.lighting import Frame, Light, Scene, render
+from scenes.solids import Camera, Solid, ball, box, drum, grouped, limb, moved, rod, rotation
+from scenes.textures import Array, Colour, Material, cloth, dye, hsv, metal, plain, wood
 
 _BLACK = plain(hsv(0.6, 0.1, 0.08), 0.5)
 _WHITE = plain(hsv(0.1, 0.02, 0.95), 0.3)

@@ -1,27 +1,19 @@
 """Furnished rooms seen by a random camera, with their depth."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.samples import models
-from pipeline.samples.lighting import Light, Scene, grid, render
-from pipeline.samples.solids import (
-    Camera,
-    Group,
-    Solid,
-    box,
-    extent,
-    grouped,
-    rotation,
-    trace,
-)
-from pipeline.samples.textures import Array, Material, floor, hsv, pick, plain, wall, wood
+from scenes import furniture as models
+from scenes.lighting import Light, Scene, grid, render
+from scenes.solids import Camera, Group, Solid, box, extent, grouped, rotation, trace
+from scenes.textures import Array, Material, floor, hsv, pick, plain, wall, wood
 
 _THICK = 0.2  # metres of wall outside the room
 _CLEARANCE = 0.65  # metres that the camera keeps from everything but floor and ceiling
-
 _AT_WALL: dict[str, tuple[models.Maker, ...]] = {
     "living": (models.sofa, models.shelf, models.television, models.cupboard, models.floor_lamp),
     "bedroom": (models.bed, models.cupboard, models.shelf, models.desk, models.sofa),
@@ -81,12 +73,12 @@ class Footprint:
     half: Array
 
     @classmethod
-    def of(cls, group: Group) -> "Footprint":
+    def of(cls, group: Group) -> Footprint:
         """Return the floor area that a group stands on."""
         bound = group.bound
         return cls(bound.centre[:2], bound.axes[:2, :2], bound.half[:2])
 
-    def overlaps(self, other: "Footprint") -> bool:
+    def overlaps(self, other: Footprint) -> bool:
         """Tell whether the two have a point in common (separating axes)."""
         gap = other.centre - self.centre
         for axis in (*self.axes, *other.axes):
@@ -110,7 +102,7 @@ class Span:
     bottom: float
     top: float
 
-    def overlaps(self, other: "Span") -> bool:
+    def overlaps(self, other: Span) -> bool:
         """Tell whether the two have a point in common."""
         beside = self.right < other.left or other.right < self.left
         return not (beside or self.top < other.bottom or other.top < self.bottom)

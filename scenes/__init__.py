@@ -1,5 +1,7 @@
 """Sample pictures drawn by code: rooms with their depth, and cut-outs to put into them."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -10,11 +12,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.samples.foregrounds import choose_kind, draw_foreground
-from pipeline.samples.rooms import Room, draw_room
+from scenes.figures import choose_kind, draw_foreground
+from scenes.rooms import Room, draw_room
 
 __all__ = ["Room", "draw_foreground", "draw_room", "write_samples"]
-
 _ROOM, _FOREGROUND = 0, 1  # what the generator of each picture is derived from, with its index
 
 
