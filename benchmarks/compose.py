@@ -41,7 +41,7 @@ from pipeline.inputs import InputFolders, find_pictures, prepare_inputs
 from pipeline.job import Job
 from pipeline.plan import Plan
 from pipeline.recipe import Recipe, load_recipe
-from pipeline.runner import pipeline_options
+from pipeline.run.options import pipeline_options
 from transforms.codecs import encode_binary_mask, encode_image
 from transforms.compose import compose_chunk
 from transforms.elements import ChunkKey

@@ -286,9 +286,9 @@ def _depth_model(text: str | None) -> ModelChoice | None:
 
 
 def _generate(arguments: argparse.Namespace) -> int:
-    from pipeline.dataflow import check_for_dataflow, uses_dataflow
     from pipeline.generate import generate
-    from pipeline.runner import pipeline_options
+    from pipeline.run.dataflow import check_for_dataflow, uses_dataflow
+    from pipeline.run.options import pipeline_options
 
     job = _job(arguments)
     options = pipeline_options(arguments.beam_arguments, depth=job.depth_model is not None)
@@ -355,7 +355,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
     if arguments.repair:
         from pipeline.repair import repair
-        from pipeline.runner import pipeline_options
+        from pipeline.run.options import pipeline_options
 
         model, options = _depth_model(arguments.depth_model), pipeline_options([])
         with _beam_log(verbose=False):
@@ -373,9 +373,9 @@ def _gallery(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from pipeline.dataflow import check_for_dataflow, uses_dataflow
     from pipeline.export.export import export
-    from pipeline.runner import pipeline_options
+    from pipeline.run.dataflow import check_for_dataflow, uses_dataflow
+    from pipeline.run.options import pipeline_options
 
     options = pipeline_options(arguments.beam_arguments)
     if uses_dataflow(options):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 
-from pipeline.disk import size_text
 from pipeline.inputs import prepare_inputs, print_findings
 from pipeline.job import Job
 from pipeline.plan import Plan, shards_text
+from pipeline.run.disk import size_text
 from pipeline.trial import make_trial
 
 

@@ -16,19 +16,19 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from depthmask.errors import UserError
 from depthmask.manifest import PREPARED
-from pipeline.dataflow import depth_device, resource_hints
 from pipeline.dataset import DatasetDescription, DepthInfo
-from pipeline.disk import check_room_on_disk, size_text
 from pipeline.graph import build_graph
 from pipeline.inputs import PreparedSet, prepare_inputs, print_findings
 from pipeline.job import Job
-from pipeline.lock import at_work
 from pipeline.plan import Plan, shards_text
-from pipeline.progress import Progress, count_examples
 from pipeline.recipe import Recipe
-from pipeline.runner import run_pipeline
+from pipeline.run.dataflow import depth_device, resource_hints
+from pipeline.run.disk import check_room_on_disk, size_text
+from pipeline.run.lock import at_work
+from pipeline.run.progress import Progress, count_examples
+from pipeline.run.submit import run_pipeline
+from pipeline.run.workspace import INPUTS, State, Workspace, differences
 from pipeline.trial import make_trial
-from pipeline.workspace import INPUTS, State, Workspace, differences
 from transforms.depth.model import DepthStage
 from transforms.io.files import crc_text, join, read_file, rename_file
 from transforms.prepared import PreparedSource

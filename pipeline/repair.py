@@ -13,11 +13,11 @@ from depthmask.manifest import MANIFEST, PREPARED
 from pipeline.dataset import DatasetDescription, DepthInfo
 from pipeline.generate import run_job, shard_layout
 from pipeline.job import depth_stage
-from pipeline.lock import at_work
 from pipeline.plan import Plan
 from pipeline.recipe import Recipe
+from pipeline.run.lock import at_work
+from pipeline.run.workspace import Workspace
 from pipeline.trial import make_trial
-from pipeline.workspace import Workspace
 from transforms.depth.builtin import builtin_path
 from transforms.depth.model import DepthStage, ModelChoice
 from transforms.depth.model_files import checksum

@@ -14,7 +14,7 @@ from pipeline.generate import generate
 from pipeline.inputs import InputFolders
 from pipeline.job import Job
 from pipeline.recipe import load_recipe
-from pipeline.runner import pipeline_options
+from pipeline.run.options import pipeline_options
 from transforms.depth.model import ModelChoice
 
 ONE_WORKER = ("--direct_running_mode=in_memory", "--direct_num_workers=1")

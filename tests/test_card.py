@@ -14,7 +14,7 @@ import tensorflow as tf
 from pipeline.card import CardFacts, SplitFacts, dataset_card
 from pipeline.recipe import builtin_recipes, load_recipe
 from pipeline.repair import repair
-from pipeline.runner import pipeline_options
+from pipeline.run.options import pipeline_options
 from pipeline.verify import verify
 from tests.conftest import ONE_WORKER
 from tests.test_dataset import records

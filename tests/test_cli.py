@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import main
-from pipeline.disk import size_text
 from pipeline.inputs import InputFolders
+from pipeline.run.disk import size_text
 from tests.conftest import ONE_WORKER, file_bytes
 
 

@@ -17,9 +17,9 @@ import depthmask
 from depthmask.errors import RunError, UserError
 from pipeline.export.export import export
 from pipeline.inputs import InputFolders
-from pipeline.lock import OutputLock
 from pipeline.repair import repair
-from pipeline.runner import pipeline_options
+from pipeline.run.lock import OutputLock
+from pipeline.run.options import pipeline_options
 from pipeline.verify import verify
 from tests.cloud_storage import EMULATOR, FaultyProxy, cloud_storage
 from tests.conftest import ONE_WORKER, file_bytes, make_dataset

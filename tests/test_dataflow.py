@@ -20,7 +20,7 @@ from google.cloud.dataflow_v1beta3 import Job, JobState, JobType, WorkerIPAddres
 
 from depthmask.errors import UserError
 from pipeline.cli import main
-from pipeline.dataflow import check_for_dataflow, with_defaults
+from pipeline.run.dataflow import check_for_dataflow, with_defaults
 from tests.cloud_storage import EMULATOR, cloud_storage
 from transforms.io.files import list_files, read_file, write_file
 

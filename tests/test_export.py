@@ -24,7 +24,7 @@ from pipeline.export.layouts import LAYOUTS, flat_name
 from pipeline.export.zips import ZipEntry, end_of_directory
 from pipeline.inputs import InputFolders
 from pipeline.recipe import builtin_recipes
-from pipeline.runner import pipeline_options
+from pipeline.run.options import pipeline_options
 from tests.conftest import ONE_WORKER, file_bytes
 from tests.test_dataset import records
 

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline import progress
-from pipeline.progress import Progress, count_examples
+from pipeline.run import progress
+from pipeline.run.progress import Progress, count_examples
 from transforms.elements import ShardKey
 from transforms.segments import ShardLayout
 

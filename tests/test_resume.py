@@ -14,10 +14,10 @@ from apache_beam.testing.util import assert_that, equal_to
 from depthmask.errors import RunError, UserError
 from pipeline import graph
 from pipeline.inputs import InputFolders
-from pipeline.lock import OutputLock
 from pipeline.repair import repair
-from pipeline.runner import pipeline_options
-from pipeline.workspace import Workspace
+from pipeline.run.lock import OutputLock
+from pipeline.run.options import pipeline_options
+from pipeline.run.workspace import Workspace
 from tests.conftest import ONE_WORKER, draw_inputs, file_bytes, make_dataset
 from transforms import encode, segments
 from transforms.elements import ChunkKey, EncodedChunk, Segment, Shard, ShardKey
@@ -232,7 +232,7 @@ def test_a_folder_of_something_else_is_never_touched(folders: InputFolders, tmp_
 
 
 def test_two_runs_on_one_folder_are_refused(folders: InputFolders, tmp_path: Path, monkeypatch):
-    from pipeline import lock
+    from pipeline.run import lock
 
     monkeypatch.setattr(lock, "BEAT_SECONDS", 0.2)
     output = tmp_path / "made"
@@ -245,7 +245,7 @@ def test_two_runs_on_one_folder_are_refused(folders: InputFolders, tmp_path: Pat
 
 
 def test_a_lock_that_another_took_over_is_left_to_it(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("pipeline.lock.BEAT_SECONDS", 0.5)
+    monkeypatch.setattr("pipeline.run.lock.BEAT_SECONDS", 0.5)
     lock = OutputLock(str(tmp_path))
     with lock:
         path = tmp_path / "lock.json"
@@ -261,7 +261,7 @@ def test_a_lock_that_another_took_over_is_left_to_it(tmp_path: Path, monkeypatch
 def test_the_lock_of_a_dead_run_is_recognised(
     folders: InputFolders, tmp_path: Path, monkeypatch, host: str
 ):
-    from pipeline import lock
+    from pipeline.run import lock
 
     monkeypatch.setattr(lock, "DEAD_SECONDS", 2)
     output = tmp_path / "made"
@@ -320,7 +320,7 @@ def test_an_interrupted_restart_is_never_taken_for_a_run(
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.workspace.delete_files", failing)
+        patch.setattr("pipeline.run.workspace.delete_files", failing)
         with pytest.raises(RunError, match="Input/output error"):
             make_dataset(folders, copy, "seed=3", restart=True)
     assert not (copy / "manifest.json").exists() and (copy / "index.csv").exists()

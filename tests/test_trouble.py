@@ -229,8 +229,8 @@ def test_a_failing_file_system_loses_nothing(
     monkeypatch.setattr(FaultyFileSystem, "rate", 0.03)
     monkeypatch.setattr(FaultyFileSystem, "random", random.Random(seed))
     monkeypatch.setattr(FaultyFileSystem, "faults", 0)
-    monkeypatch.setattr("pipeline.lock._SETTLE_SECONDS", 0)
-    monkeypatch.setattr("pipeline.lock.DEAD_SECONDS", 1)  # a lock that could not be deleted
+    monkeypatch.setattr("pipeline.run.lock._SETTLE_SECONDS", 0)
+    monkeypatch.setattr("pipeline.run.lock.DEAD_SECONDS", 1)  # a lock that could not be deleted
     output = tmp_path / "made"
     for _ in range(100):
         try:

@@ -19,7 +19,6 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsIter, AsList
 
 from depthmask.errors import UserError
-from pipeline.disk import check_room_on_disk, size_text
 from pipeline.export.layouts import LAYOUTS
 from pipeline.export.pieces import (
     PIECE_DESCRIPTION,
@@ -36,11 +35,12 @@ from pipeline.export.pieces import (
     plan_pieces,
 )
 from pipeline.finished import Dataset, open_dataset
-from pipeline.lock import at_work
-from pipeline.progress import Progress
-from pipeline.runner import run_pipeline
+from pipeline.run.disk import check_room_on_disk, size_text
+from pipeline.run.lock import at_work
+from pipeline.run.progress import Progress
+from pipeline.run.submit import run_pipeline
+from pipeline.run.workspace import WORK_FOLDER, differences
 from pipeline.verify import check_files
-from pipeline.workspace import WORK_FOLDER, differences
 from transforms.io.files import (
     crc_text,
     delete_files,

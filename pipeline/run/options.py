@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
-import sys
 from collections.abc import Sequence
 
-import apache_beam as beam
-import grpc
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-from apache_beam.runners.runner import PipelineState, create_runner
+from apache_beam.runners.runner import create_runner
 
-from depthmask.errors import RunError, UserError
-from pipeline.dataflow import uses_dataflow, with_defaults
-from pipeline.remote import CONSOLE, remote_job
+from depthmask.errors import UserError
+from pipeline.run.dataflow import uses_dataflow, with_defaults
 
 LOCAL_RUNNER = "FnApiRunner"
-# A worker's exception, as the last line of its traceback has it.
-_CAUSE = re.compile(r"[\w.]+(Error|Exception|Interrupt)\b")
-# What Beam says of a worker process that is gone.
-_WORKER_GONE = ("Channel closed prematurely", "Socket closed", "Worker subprocess exited")
 
 
 def pipeline_options(arguments: Sequence[str], depth: bool = False) -> PipelineOptions:
@@ -77,44 +68,3 @@ def _option_classes(cls: type[PipelineOptions]) -> list[type[PipelineOptions]]:
             found.append(subclass)
         found += _option_classes(subclass)
     return found
-
-
-def run_pipeline(pipeline: beam.Pipeline) -> None:
-    """Runs a graph to its end. Raises RunError.
-
-    Interrupted, it cancels a job that would go on without this process.
-    """
-    job = None
-    try:
-        result = pipeline.run()
-        job = remote_job(result, pipeline.options)
-        if job:
-            print(job, file=sys.stderr)
-        state = result.wait_until_finish()
-    except KeyboardInterrupt:
-        if job:
-            job.cancel()
-        elif uses_dataflow(pipeline.options):
-            print(f"Dataflow may have the job already: look at {CONSOLE}", file=sys.stderr)
-        raise
-    except Exception as error:  # runners raise what they like, with the workers' text in it
-        if job and not job.has_ended(error):
-            raise RunError(
-                f"{job} was lost sight of, and may go on: {_cause(error)}\n"
-                f"Before you run the command again, end it: {job.by_hand}"
-            ) from error
-        raise RunError(_cause(error)) from error
-    if state != PipelineState.DONE:
-        raise RunError(f"the runner ended in state {state}; see its log")
-
-
-def _cause(error: Exception) -> str:
-    """What a run failed of, in one line."""
-    if isinstance(error, grpc.RpcError):  # a job server's
-        return str(error.details())
-    lines = [line.strip() for line in str(error).splitlines() if line.strip() not in ("", "None")]
-    if any(sign in line for sign in _WORKER_GONE for line in lines):
-        return "a worker process ended unexpectedly: killed, or out of memory"
-    causes = [line for line in lines if _CAUSE.match(line)]
-    # A runner wraps the worker's exception, which says more.
-    return (causes or lines or [repr(error)])[-1].removeprefix("RuntimeError: ")

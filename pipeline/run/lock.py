@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from depthmask.errors import RunError, UserError
-from pipeline.workspace import LOCK
+from pipeline.run.workspace import LOCK
 from transforms.io import gcs
 from transforms.io.files import delete_files, exists, is_local, join, read_file, replace_file
 
