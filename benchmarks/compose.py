@@ -40,7 +40,8 @@ from pipeline.generate import generate
 from pipeline.inputs import InputFolders, find_pictures, prepare_inputs
 from pipeline.job import Job
 from pipeline.plan import Plan
-from pipeline.recipe import Recipe, load_recipe
+from pipeline.recipes.loading import load_recipe
+from pipeline.recipes.schema import Recipe
 from pipeline.run.options import pipeline_options
 from transforms.codecs import encode_binary_mask, encode_image
 from transforms.compose import compose_chunk

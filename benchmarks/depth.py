@@ -129,7 +129,7 @@ def _runner(way: Way, model: str, size: int) -> Callable[[np.ndarray], np.ndarra
     import tensorflow as tf
 
     from pipeline.job import depth_stage
-    from pipeline.recipe import load_recipe
+    from pipeline.recipes.loading import load_recipe
     from transforms.depth.kinds import load_depth_model
     from transforms.depth.model import ModelChoice
 

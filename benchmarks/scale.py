@@ -23,7 +23,7 @@ from benchmarks.common import machine
 from pipeline.cli import positive
 from pipeline.inputs import InputFolders, find_pictures, prepare_inputs
 from pipeline.plan import Plan
-from pipeline.recipe import load_recipe
+from pipeline.recipes.loading import load_recipe
 from scenes import write_samples
 from transforms.compose import compose_chunk
 from transforms.prepared import PreparedInputs

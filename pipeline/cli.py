@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from depthmask.errors import RunError, UserError
-from pipeline.recipe import builtin_recipes, load_recipe
+from pipeline.recipes.loading import builtin_recipes, load_recipe
 
 if TYPE_CHECKING:  # commands import what they need: --help need not load Beam
     from pipeline.job import Job

@@ -11,7 +11,7 @@ from typing import Any
 
 from depthmask.manifest import CARD, FORMAT_VERSION, INDEX_COLUMNS, MANIFEST
 from pipeline.card import CardFacts, SplitFacts, dataset_card
-from pipeline.recipe import Recipe
+from pipeline.recipes.schema import Recipe
 from pipeline.run.workspace import Workspace, differences
 from transforms.elements import Shard
 from transforms.io.files import crc_text, exists, read_files, replace_file

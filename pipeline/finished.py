@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import yaml
 
 from depthmask.errors import UserError, first_line
-from pipeline.recipe import Recipe
+from pipeline.recipes.schema import Recipe
 from transforms.io.files import join, read_file
 
 _T = TypeVar("_T")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.inputs import InputFolders
-from pipeline.recipe import Recipe
+from pipeline.recipes.schema import Recipe
 from transforms.depth.builtin import builtin_input
 from transforms.depth.interface import PictureSize
 from transforms.depth.kinds import _interface

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from depthmask.errors import UserError
 from pipeline.placement import name_key, place
 from pipeline.randomness import UInt64, hash_key, permute
-from pipeline.recipe import Recipe
+from pipeline.recipes.schema import Recipe
 from transforms.elements import ChunkKey, ChunkSpec, Placement, ShardKey
 from transforms.prepared import PreparedPicture
 

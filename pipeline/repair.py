@@ -14,7 +14,7 @@ from pipeline.dataset import DatasetDescription, DepthInfo
 from pipeline.generate import run_job, shard_layout
 from pipeline.job import depth_stage
 from pipeline.plan import Plan
-from pipeline.recipe import Recipe
+from pipeline.recipes.schema import Recipe
 from pipeline.run.lock import at_work
 from pipeline.run.workspace import Workspace
 from pipeline.trial import make_trial

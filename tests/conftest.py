@@ -13,7 +13,7 @@ from PIL import Image
 from pipeline.generate import generate
 from pipeline.inputs import InputFolders
 from pipeline.job import Job
-from pipeline.recipe import load_recipe
+from pipeline.recipes.loading import load_recipe
 from pipeline.run.options import pipeline_options
 from transforms.depth.model import ModelChoice
 

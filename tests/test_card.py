@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from pipeline.card import CardFacts, SplitFacts, dataset_card
-from pipeline.recipe import builtin_recipes, load_recipe
+from pipeline.recipes.loading import builtin_recipes, load_recipe
 from pipeline.repair import repair
 from pipeline.run.options import pipeline_options
 from pipeline.verify import verify

@@ -21,7 +21,8 @@ from depthmask.plasma import PLASMA
 from pipeline.cli import main
 from pipeline.inputs import InputFolders
 from pipeline.job import depth_stage
-from pipeline.recipe import Recipe, load_recipe
+from pipeline.recipes.loading import load_recipe
+from pipeline.recipes.schema import Recipe
 from pipeline.verify import verify
 from tests.conftest import ONE_WORKER, file_bytes, make_dataset
 from transforms.depth.densedepth import build_densedepth, load_weights

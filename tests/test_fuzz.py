@@ -16,7 +16,8 @@ from PIL import Image
 
 from depthmask.errors import UserError
 from pipeline.inputs import InputFolders, prepare_inputs
-from pipeline.recipe import Recipe, load_recipe
+from pipeline.recipes.loading import load_recipe
+from pipeline.recipes.schema import Recipe
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))
 FUZZ = settings(

@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 from depthmask.errors import UserError
 from pipeline.inputs import InputFolders, PreparedSet, prepare_inputs, print_findings, safe_name
-from pipeline.recipe import load_recipe
+from pipeline.recipes.loading import load_recipe
 from transforms.prepared import PreparedInputs
 
 CANVAS = ("canvas={width: 40, height: 30}",)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from depthmask.errors import UserError
 from pipeline.inputs import MAX_PIXELS, InputFolders, PreparedSet, prepare_inputs
-from pipeline.recipe import load_recipe
+from pipeline.recipes.loading import load_recipe
 from transforms.prepared import PreparedInputs
 
 NATIVE = "foregrounds.size={mode: native}"

@@ -3,7 +3,8 @@ import pytest
 
 from depthmask.errors import UserError
 from pipeline.placement import Boxes, check_room, name_key, place
-from pipeline.recipe import Recipe, load_recipe
+from pipeline.recipes.loading import load_recipe
+from pipeline.recipes.schema import Recipe
 
 WIDTH, HEIGHT = 30, 20
 

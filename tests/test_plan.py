@@ -4,7 +4,7 @@ import pytest
 
 from depthmask.errors import UserError
 from pipeline.plan import Plan
-from pipeline.recipe import load_recipe
+from pipeline.recipes.loading import load_recipe
 from transforms.elements import Placement
 from transforms.prepared import PreparedPicture
 

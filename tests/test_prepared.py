@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.inputs import prepare_inputs
-from pipeline.recipe import load_recipe
+from pipeline.recipes.loading import load_recipe
 from tests.conftest import draw_inputs
 from transforms import prepared
 from transforms.cutout import Cutout

@@ -1,7 +1,8 @@
 import pytest
 
 from depthmask.errors import UserError
-from pipeline.recipe import Recipe, builtin_recipes, load_recipe
+from pipeline.recipes.loading import builtin_recipes, load_recipe
+from pipeline.recipes.schema import Recipe
 
 
 def test_the_builtin_recipes_load():

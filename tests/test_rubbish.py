@@ -16,7 +16,7 @@ from PIL import Image
 from depthmask.errors import DepthModelError, UserError
 from pipeline.inputs import InputFolders, prepare_inputs
 from pipeline.job import depth_stage
-from pipeline.recipe import load_recipe
+from pipeline.recipes.loading import load_recipe
 from transforms.depth.kinds import load_depth_model
 from transforms.depth.model import ModelChoice
 from transforms.prepared import PreparedInputs

@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Callable
 
 from depthmask.errors import UserError
-from pipeline.recipe import Depth
+from pipeline.recipes.schema import Depth
 from transforms.depth.builtin import MULTIPLE, load_builtin
 from transforms.depth.interface import ModelInterface
 from transforms.depth.keras_model import _import_keras, _keras_network, _load_keras

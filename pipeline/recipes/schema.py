@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import math
-import reprlib
-from collections.abc import Iterable, Mapping
-from importlib import resources
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from depthmask.errors import UserError
 from transforms.codecs import ImageCodec, MaskCodec
 from transforms.depth.interface import ModelInterface, PictureSize, Precision
 from transforms.depth.storage import DepthStorage
 
-_MAX_BYTES = 64 * 2**10
 # A chunk's composites and masks together stay below this.
 _CHUNK_BYTES = 8 * 2**20
 
@@ -319,161 +313,3 @@ class Recipe(_Section):
     def to_yaml(self) -> str:
         """The whole recipe, every default resolved."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def builtin_recipes() -> list[str]:
-    """Names of the recipes that come with depthmask."""
-    folder = resources.files("pipeline") / "recipes"
-    return sorted(
-        Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml")
-    )
-
-
-def load_recipe(name_or_path: str, settings: Iterable[str] = ()) -> Recipe:
-    """The recipe of that name or in that file, with ``key.path=value`` settings on top.
-
-    A recipe's ``base`` is the name of one that comes with depthmask, of which it says only what
-    differs. Raises UserError for a recipe that cannot be: names the key, its value and what would
-    be right.
-    """
-    data, source = _read_recipe(name_or_path)
-    data = _with_base(data, source)
-    for setting in settings:
-        _apply(data, setting)
-        source += f" with --set {setting}"
-    return _validate(data, source)
-
-
-def _read_recipe(name_or_path: str) -> tuple[dict[str, Any], str]:
-    if name_or_path in builtin_recipes():
-        text = (resources.files("pipeline") / "recipes" / f"{name_or_path}.yaml").read_text("utf-8")
-        source = f"recipe {name_or_path}"
-    else:
-        path = Path(name_or_path)
-        source = str(path)
-        try:
-            with path.open("rb") as file:
-                content = file.read(_MAX_BYTES + 1)
-            if len(content) > _MAX_BYTES:
-                raise UserError(f"{source}: larger than {_MAX_BYTES >> 10} KiB: not a recipe.")
-            text = content.decode("utf-8")
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not a text file"
-            raise UserError(
-                f"recipe {name_or_path!r} cannot be read ({reason}). Give a YAML file or one of: "
-                f"{', '.join(builtin_recipes())}."
-            ) from error
-    data = _parse_yaml(text, source)
-    if not isinstance(data, dict):
-        raise UserError(f"{source}: a recipe is a mapping of keys such as canvas and placements.")
-    return data, source
-
-
-def _with_base(data: dict[str, Any], source: str) -> dict[str, Any]:
-    """`data` on top of its base: section by section, key by key; what a key says replaces whole."""
-    own = dict(data)
-    base = own.pop("base", None)
-    if base is None:
-        return own
-    if base not in builtin_recipes():
-        raise UserError(f"{source}: base is {base!r}: give one of: {', '.join(builtin_recipes())}.")
-    merged = _with_base(*_read_recipe(base))
-    merged.pop("name", None)
-    for key, value in own.items():
-        inherited = merged.get(key)
-        if isinstance(inherited, dict) and isinstance(value, dict):
-            merged[key] = {**inherited, **value}
-        else:
-            merged[key] = value
-    return merged
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain data, as `yaml.safe_load` gives, but no key twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key.value, str) and key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value} is given twice", key.start_mark
-                )
-            if isinstance(key.value, str):
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _parse_yaml(text: str, source: str) -> Any:
-    """Plain data from YAML: no objects, and no aliases, which a few lines can make explode."""
-    try:
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise UserError(f"{source}: aliases (*name) are not allowed. Write the value out.")
-        return yaml.load(text, _Loader)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
-        raise UserError(f"{source}: not YAML: {' '.join(str(error).split())}") from error
-    except RecursionError as error:
-        raise UserError(f"{source}: nested too deeply.") from error
-
-
-def _apply(data: dict[str, Any], setting: str) -> None:
-    key, equals, text = setting.partition("=")
-    if not equals or not all(key.split(".")):
-        raise UserError(f"--set {setting}: give KEY.PATH=VALUE, such as placements.per_pair=5.")
-    value = _parse_yaml(text, f"--set {setting}")
-    *parents, last = key.split(".")
-    section = data
-    for parent in parents:
-        child = section.setdefault(parent, {})
-        if not isinstance(child, dict):
-            raise UserError(f"--set {setting}: {parent} is a value, not a section.")
-        section = child
-    section[last] = value
-
-
-def _validate(data: Mapping[str, Any], source: str) -> Recipe:
-    try:
-        return Recipe.model_validate(data)
-    except ValidationError as error:
-        problems = [_explain(problem) for problem in error.errors(include_url=False)]
-        raise UserError("\n".join([f"{source} cannot be used:", *problems])) from error
-
-
-# What pydantic says in terms of Python.
-_WANTED = {
-    "tuple_type": "a list of numbers, such as [1, 2]",
-    "model_type": "a section of keys",
-    "model_attributes_type": "a section of keys",
-    "dict_type": "a section of keys",
-}
-
-
-def _explain(problem: Mapping[str, Any]) -> str:
-    location = [str(part) for part in problem["loc"]]
-    # pydantic names the chosen kind of size in the path; the user wrote no such key.
-    mode = location.pop(2) if location[:2] == ["foregrounds", "size"] and location[2:] else None
-    key = ".".join(location)
-    if mode and problem["type"] in ("extra_forbidden", "missing"):
-        wrong = "does not go with" if problem["type"] == "extra_forbidden" else "is needed by"
-        return (
-            f"  {key}: {wrong} mode {mode}. Set the section whole, such as "
-            "--set 'foregrounds.size={mode: max_side, max_side: 150}'"
-        )
-    if problem["type"] == "extra_forbidden":
-        return f"  {key}: no such key. {_known_keys(location)}"
-    if problem["type"] in _WANTED:
-        shown = reprlib.repr(problem["input"])
-        return f"  {key}: must be {_WANTED[problem['type']]}, not {shown}"
-    if problem["type"] == "value_error":
-        return f"  {key + ': ' if key else ''}{problem['ctx']['error']}"
-    shown = "" if problem["type"] == "missing" else f" (it is {reprlib.repr(problem['input'])})"
-    return f"  {key}: {problem['msg'][0].lower()}{problem['msg'][1:]}{shown}"
-
-
-def _known_keys(location: list[str]) -> str:
-    section: Any = Recipe
-    for part in location[:-1]:
-        annotation = section.model_fields[part].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return ""
-        section = annotation
-    return f"There are: {', '.join(section.model_fields)}."

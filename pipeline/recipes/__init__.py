@@ -1,0 +1,1 @@
+"""Recipes: their keys, and the files that hold them."""
