@@ -39,7 +39,7 @@ from pipeline.cli import positive
 from pipeline.generate import generate
 from pipeline.inputs import InputFolders, find_pictures, prepare_inputs
 from pipeline.job import Job
-from pipeline.plan import Plan
+from pipeline.plan.plan import Plan
 from pipeline.recipes.loading import load_recipe
 from pipeline.recipes.schema import Recipe
 from pipeline.run.options import pipeline_options

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.inputs import prepare_inputs, print_findings
 from pipeline.job import Job
-from pipeline.plan import Plan, shards_text
+from pipeline.plan.plan import Plan, shards_text
 from pipeline.run.disk import size_text
 from pipeline.trial import make_trial
 

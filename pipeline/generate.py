@@ -20,7 +20,7 @@ from pipeline.dataset import DatasetDescription, DepthInfo
 from pipeline.graph import build_graph
 from pipeline.inputs import PreparedSet, prepare_inputs, print_findings
 from pipeline.job import Job
-from pipeline.plan import Plan, shards_text
+from pipeline.plan.plan import Plan, shards_text
 from pipeline.recipes.schema import Recipe
 from pipeline.run.dataflow import depth_device, resource_hints
 from pipeline.run.disk import check_room_on_disk, size_text

@@ -8,7 +8,7 @@ import apache_beam as beam
 from apache_beam.pvalue import AsList, AsSingleton
 
 from pipeline.dataset import DatasetDescription, finish_dataset
-from pipeline.plan import Plan
+from pipeline.plan.plan import Plan
 from transforms.compose import Compose
 from transforms.depth.estimate import EstimateDepth
 from transforms.depth.model import DepthStage

@@ -21,7 +21,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from depthmask.errors import UserError
 from pipeline.export.layouts import LAYOUTS
-from pipeline.placement import check_room
+from pipeline.plan.placement import check_room
 from pipeline.recipes.schema import Recipe
 from transforms.cutout import Cutout, binarise, resize
 from transforms.io.files import create_file, is_local, join, list_files, open_file

@@ -13,7 +13,7 @@ from depthmask.manifest import MANIFEST, PREPARED
 from pipeline.dataset import DatasetDescription, DepthInfo
 from pipeline.generate import run_job, shard_layout
 from pipeline.job import depth_stage
-from pipeline.plan import Plan
+from pipeline.plan.plan import Plan
 from pipeline.recipes.schema import Recipe
 from pipeline.run.lock import at_work
 from pipeline.run.workspace import Workspace

@@ -13,7 +13,7 @@ import numpy as np
 
 from depthmask.errors import DepthModelError, UserError
 from pipeline.dataset import DepthInfo
-from pipeline.plan import Plan
+from pipeline.plan.plan import Plan
 from transforms.compose import compose_chunk
 from transforms.depth.builtin import builtin_path
 from transforms.depth.kinds import load_depth_model

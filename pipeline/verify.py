@@ -18,7 +18,7 @@ from tqdm import tqdm
 from depthmask.manifest import INDEX_COLUMNS
 from pipeline.dataset import statistics_json
 from pipeline.finished import Dataset, open_dataset
-from pipeline.plan import Plan
+from pipeline.plan.plan import Plan
 from transforms.codecs import encode_image, encode_mask
 from transforms.cutout import binarise, paste_mask, resize
 from transforms.encode import index_rows

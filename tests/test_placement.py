@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from depthmask.errors import UserError
-from pipeline.placement import Boxes, check_room, name_key, place
+from pipeline.plan.placement import Boxes, check_room, name_key, place
 from pipeline.recipes.loading import load_recipe
 from pipeline.recipes.schema import Recipe
 

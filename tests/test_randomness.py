@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.randomness import draw, draw_below, draw_unit, hash_key, permute
+from pipeline.plan.randomness import draw, draw_below, draw_unit, hash_key, permute
 
 
 def keys(*values: int) -> np.ndarray:

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 UInt64 = NDArray[np.uint64]
-
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _FEISTEL_ROUNDS = 6
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthmask.errors import UserError
-from pipeline.randomness import UInt64, draw, draw_below, draw_unit, hash_key, permute
+from pipeline.plan.randomness import UInt64, draw, draw_below, draw_unit, hash_key, permute
 from pipeline.recipes.schema import Canvas, Recipe
 
 # Counters of the independent values that one example draws; the first two are its axes too.

@@ -1,0 +1,1 @@
+"""Which examples there are, and where each foreground lands."""
