@@ -37,7 +37,8 @@ from benchmarks.common import (
 from depthmask.errors import RunError, UserError
 from pipeline.cli import positive
 from pipeline.generate import generate
-from pipeline.inputs import InputFolders, find_pictures, prepare_inputs
+from pipeline.inputs.folders import InputFolders, find_pictures
+from pipeline.inputs.prepare import prepare_inputs
 from pipeline.job import Job
 from pipeline.plan.plan import Plan
 from pipeline.recipes.loading import load_recipe

@@ -17,7 +17,7 @@ import psutil
 
 from benchmarks.common import CORES, combinations, input_folders, machine, parser, settings
 from depthmask.errors import UserError
-from pipeline.inputs import InputFolders
+from pipeline.inputs.folders import InputFolders
 
 SAMPLING_SECONDS = 0.25
 

@@ -264,7 +264,7 @@ def _samples(arguments: argparse.Namespace) -> int:
 
 
 def _job(arguments: argparse.Namespace) -> Job:
-    from pipeline.inputs import InputFolders
+    from pipeline.inputs.folders import InputFolders
     from pipeline.job import Job
 
     return Job(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 
-from pipeline.inputs import prepare_inputs, print_findings
+from pipeline.inputs.findings import print_findings
+from pipeline.inputs.prepare import prepare_inputs
 from pipeline.job import Job
 from pipeline.plan.plan import Plan, shards_text
 from pipeline.run.disk import size_text

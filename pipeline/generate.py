@@ -18,7 +18,8 @@ from depthmask.errors import UserError
 from depthmask.manifest import PREPARED
 from pipeline.dataset import DatasetDescription, DepthInfo
 from pipeline.graph import build_graph
-from pipeline.inputs import PreparedSet, prepare_inputs, print_findings
+from pipeline.inputs.findings import print_findings
+from pipeline.inputs.prepare import PreparedSet, prepare_inputs
 from pipeline.job import Job
 from pipeline.plan.plan import Plan, shards_text
 from pipeline.recipes.schema import Recipe

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.inputs import InputFolders
+from pipeline.inputs.folders import InputFolders
 from pipeline.recipes.schema import Recipe
 from transforms.depth.builtin import builtin_input
 from transforms.depth.interface import PictureSize

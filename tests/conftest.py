@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pipeline.generate import generate
-from pipeline.inputs import InputFolders
+from pipeline.inputs.folders import InputFolders
 from pipeline.job import Job
 from pipeline.recipes.loading import load_recipe
 from pipeline.run.options import pipeline_options

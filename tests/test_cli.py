@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import main
-from pipeline.inputs import InputFolders
+from pipeline.inputs.folders import InputFolders
 from pipeline.run.disk import size_text
 from tests.conftest import ONE_WORKER, file_bytes
 

@@ -16,7 +16,7 @@ from apache_beam.io.filesystems import FileSystems
 import depthmask
 from depthmask.errors import RunError, UserError
 from pipeline.export.export import export
-from pipeline.inputs import InputFolders
+from pipeline.inputs.folders import InputFolders
 from pipeline.repair import repair
 from pipeline.run.lock import OutputLock
 from pipeline.run.options import pipeline_options

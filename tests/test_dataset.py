@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 from PIL import Image, ImageOps
 
 import depthmask
-from pipeline.inputs import InputFolders
+from pipeline.inputs.folders import InputFolders
 from tests.conftest import draw_inputs, file_bytes, make_dataset
 from transforms.io.records import parse_example, unframe_records
 

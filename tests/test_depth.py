@@ -19,7 +19,7 @@ import depthmask
 from depthmask.errors import DepthModelError, UserError
 from depthmask.plasma import PLASMA
 from pipeline.cli import main
-from pipeline.inputs import InputFolders
+from pipeline.inputs.folders import InputFolders
 from pipeline.job import depth_stage
 from pipeline.recipes.loading import load_recipe
 from pipeline.recipes.schema import Recipe

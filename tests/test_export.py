@@ -22,7 +22,7 @@ from pipeline.export import pieces as pieces_module
 from pipeline.export.export import export
 from pipeline.export.layouts import LAYOUTS, flat_name
 from pipeline.export.zips import ZipEntry, end_of_directory
-from pipeline.inputs import InputFolders
+from pipeline.inputs.folders import InputFolders
 from pipeline.recipes.loading import builtin_recipes
 from pipeline.run.options import pipeline_options
 from tests.conftest import ONE_WORKER, file_bytes

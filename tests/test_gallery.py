@@ -18,7 +18,7 @@ from depthmask.errors import UserError
 from pipeline.finished import open_dataset
 from pipeline.gallery.figures import histogram, placement_map
 from pipeline.gallery.page import write_gallery
-from pipeline.inputs import InputFolders
+from pipeline.inputs.folders import InputFolders
 from pipeline.sheet import write_sheet
 from tests.conftest import draw_inputs, make_dataset
 

@@ -9,7 +9,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from depthmask.errors import UserError
-from pipeline.inputs import InputFolders, PreparedSet, prepare_inputs, print_findings, safe_name
+from pipeline.inputs.findings import print_findings
+from pipeline.inputs.folders import InputFolders, safe_name
+from pipeline.inputs.prepare import PreparedSet, prepare_inputs
 from pipeline.recipes.loading import load_recipe
 from transforms.prepared import PreparedInputs
 

@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from depthmask.errors import UserError
-from pipeline.inputs import MAX_PIXELS, InputFolders, PreparedSet, prepare_inputs
+from pipeline.inputs.folders import InputFolders
+from pipeline.inputs.pictures import MAX_PIXELS
+from pipeline.inputs.prepare import PreparedSet, prepare_inputs
 from pipeline.recipes.loading import load_recipe
 from transforms.prepared import PreparedInputs
 
@@ -191,7 +193,9 @@ def test_a_foreground_that_would_be_drawn_gigantic_is_a_bad_input(world: World, 
     def no_memory(*_):
         raise MemoryError
 
-    monkeypatch.setattr("pipeline.inputs.resize", no_memory)  # as it does, without the waiting
+    monkeypatch.setattr(
+        "pipeline.inputs.prepare.resize", no_memory
+    )  # as it does, without the waiting
     (world.root / "f/chair.png").unlink()
     line = np.full((1, 2000, 4), 255, np.uint8)
     line[0, 0, 3] = 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.inputs import prepare_inputs
+from pipeline.inputs.prepare import prepare_inputs
 from pipeline.recipes.loading import load_recipe
 from tests.conftest import draw_inputs
 from transforms import prepared

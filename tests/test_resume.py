@@ -13,7 +13,7 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from depthmask.errors import RunError, UserError
 from pipeline import graph
-from pipeline.inputs import InputFolders
+from pipeline.inputs.folders import InputFolders
 from pipeline.repair import repair
 from pipeline.run.lock import OutputLock
 from pipeline.run.options import pipeline_options

@@ -22,7 +22,7 @@ from apache_beam.io.filesystem import BeamIOError, FileMetadata
 from apache_beam.io.localfilesystem import LocalFileSystem
 
 from depthmask.errors import RunError, UserError
-from pipeline.inputs import InputFolders
+from pipeline.inputs.folders import InputFolders
 from tests.conftest import file_bytes, make_dataset
 from tests.soak import kill_until_done
 from transforms.depth.model import DepthModel

@@ -1,0 +1,1 @@
+"""The user's pictures: found, checked, prepared once."""

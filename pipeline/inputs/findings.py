@@ -1,0 +1,60 @@
+"""pipeline.inputs.findings."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+# Findings that are shown of those that are alike.
+_SHOWN = 10
+_NUMBER = re.compile(r"\d+")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with an input, and the remedy. An error leaves it out; a warning does not.
+
+    `file` is its path below its folder.
+    """
+
+    path: str
+    file: str
+    level: Literal["error", "warning"]
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}. {self.remedy}"
+
+    def to_json(self) -> dict[str, str]:
+        # Not the whole path: the same inputs in another folder give the same bytes.
+        return {
+            "level": self.level,
+            "file": self.file,
+            "problem": self.problem,
+            "remedy": self.remedy,
+        }
+
+
+def listing(findings: Iterable[Finding]) -> list[str]:
+    """The findings, a line each; of those that are alike the first ten and how many more."""
+    kinds: dict[str, list[Finding]] = {}
+    for finding in findings:
+        # Remedies may name sizes.
+        kinds.setdefault(_NUMBER.sub("", finding.remedy), []).append(finding)
+    lines: list[str] = []
+    for kind in kinds.values():
+        lines += map(str, kind[:_SHOWN])
+        if len(kind) > _SHOWN:
+            lines.append(f"… and {len(kind) - _SHOWN:,} more")
+    return lines
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Tells the user, on standard error, of errors and warnings."""
+    for level in ("error", "warning"):
+        for line in listing(finding for finding in findings if finding.level == level):
+            print(f"{level}: {line}", file=sys.stderr)
