@@ -351,7 +351,7 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from pipeline.verify import report, verify
+    from pipeline.dataset.verify import report, verify
 
     if arguments.repair:
         from pipeline.repair import repair

@@ -16,7 +16,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from depthmask.errors import UserError
 from depthmask.manifest import PREPARED
-from pipeline.dataset import DatasetDescription, DepthInfo
+from pipeline.dataset.description import DatasetDescription, DepthInfo
 from pipeline.graph import build_graph
 from pipeline.inputs.findings import print_findings
 from pipeline.inputs.prepare import PreparedSet, prepare_inputs

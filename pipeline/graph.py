@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import apache_beam as beam
 from apache_beam.pvalue import AsList, AsSingleton
 
-from pipeline.dataset import DatasetDescription, finish_dataset
+from pipeline.dataset.description import DatasetDescription
+from pipeline.dataset.finish import finish_dataset
 from pipeline.plan.plan import Plan
 from transforms.compose import Compose
 from transforms.depth.estimate import EstimateDepth

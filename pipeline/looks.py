@@ -14,7 +14,7 @@ from PIL import Image
 
 from depthmask.errors import UserError
 from depthmask.plasma import PLASMA
-from pipeline.finished import Dataset
+from pipeline.dataset.opened import Dataset
 from transforms.depth.storage import grey_depth
 from transforms.io.files import open_file
 from transforms.io.records import parse_example, read_records

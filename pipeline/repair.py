@@ -10,7 +10,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from depthmask.errors import DepthModelError, RunError, UserError
 from depthmask.manifest import MANIFEST, PREPARED
-from pipeline.dataset import DatasetDescription, DepthInfo
+from pipeline.dataset.description import DatasetDescription, DepthInfo
 from pipeline.generate import run_job, shard_layout
 from pipeline.job import depth_stage
 from pipeline.plan.plan import Plan

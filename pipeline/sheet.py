@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pipeline.finished import Dataset, open_dataset
+from pipeline.dataset.opened import Dataset, open_dataset
 from pipeline.looks import (
     check_is_new,
     colour_depth,

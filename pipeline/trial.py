@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from depthmask.errors import DepthModelError, UserError
-from pipeline.dataset import DepthInfo
+from pipeline.dataset.description import DepthInfo
 from pipeline.plan.plan import Plan
 from transforms.compose import compose_chunk
 from transforms.depth.builtin import builtin_path

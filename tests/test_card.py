@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from pipeline.card import CardFacts, SplitFacts, dataset_card
+from pipeline.dataset.card import CardFacts, SplitFacts, dataset_card
+from pipeline.dataset.verify import verify
 from pipeline.recipes.loading import builtin_recipes, load_recipe
 from pipeline.repair import repair
 from pipeline.run.options import pipeline_options
-from pipeline.verify import verify
 from tests.conftest import ONE_WORKER
 from tests.test_dataset import records
 from transforms.prepared import PreparedPicture

@@ -15,12 +15,12 @@ from apache_beam.io.filesystems import FileSystems
 
 import depthmask
 from depthmask.errors import RunError, UserError
+from pipeline.dataset.verify import verify
 from pipeline.export.export import export
 from pipeline.inputs.folders import InputFolders
 from pipeline.repair import repair
 from pipeline.run.lock import OutputLock
 from pipeline.run.options import pipeline_options
-from pipeline.verify import verify
 from tests.cloud_storage import EMULATOR, FaultyProxy, cloud_storage
 from tests.conftest import ONE_WORKER, file_bytes, make_dataset
 from transforms.depth.model import DepthModel

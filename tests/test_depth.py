@@ -19,11 +19,11 @@ import depthmask
 from depthmask.errors import DepthModelError, UserError
 from depthmask.plasma import PLASMA
 from pipeline.cli import main
+from pipeline.dataset.verify import verify
 from pipeline.inputs.folders import InputFolders
 from pipeline.job import depth_stage
 from pipeline.recipes.loading import load_recipe
 from pipeline.recipes.schema import Recipe
-from pipeline.verify import verify
 from tests.conftest import ONE_WORKER, file_bytes, make_dataset
 from transforms.depth.densedepth import build_densedepth, load_weights
 from transforms.depth.interface import ModelInterface, PictureSize

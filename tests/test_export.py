@@ -325,7 +325,7 @@ def test_classes_and_metres_are_asked_for(
 def test_backgrounds_without_class_do_not_fit_monodepthmask(
     folders: InputFolders, with_depth: Path, tmp_path: Path
 ):
-    from pipeline.finished import open_dataset
+    from pipeline.dataset.opened import open_dataset
     from transforms.prepared import PreparedPicture, PreparedSource
 
     source = PreparedSource(

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from depthmask.errors import UserError
-from pipeline.finished import open_dataset
+from pipeline.dataset.opened import open_dataset
 from pipeline.gallery.figures import histogram, placement_map
 from pipeline.gallery.page import write_gallery
 from pipeline.inputs.folders import InputFolders

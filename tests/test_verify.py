@@ -9,7 +9,7 @@ from pathlib import Path
 import google_crc32c
 import pytest
 
-from pipeline.verify import verify
+from pipeline.dataset.verify import verify
 from transforms.io.records import frame_record, parse_example, serialize_example, unframe_records
 
 SHARD = "depthmask-train.tfrecord-00001-of-00004"

@@ -19,6 +19,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsIter, AsList
 
 from depthmask.errors import UserError
+from pipeline.dataset.opened import Dataset, open_dataset
+from pipeline.dataset.verify import check_files
 from pipeline.export.layouts import LAYOUTS
 from pipeline.export.pieces import (
     PIECE_DESCRIPTION,
@@ -34,13 +36,11 @@ from pipeline.export.pieces import (
     piece_files,
     plan_pieces,
 )
-from pipeline.finished import Dataset, open_dataset
 from pipeline.run.disk import check_room_on_disk, size_text
 from pipeline.run.lock import at_work
 from pipeline.run.progress import Progress
 from pipeline.run.submit import run_pipeline
 from pipeline.run.workspace import WORK_FOLDER, differences
-from pipeline.verify import check_files
 from transforms.io.files import (
     crc_text,
     delete_files,

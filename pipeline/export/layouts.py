@@ -20,8 +20,8 @@ from typing import Any, ClassVar
 
 from depthmask.errors import UserError
 from depthmask.manifest import INDEX_COLUMNS
+from pipeline.dataset.opened import Dataset
 from pipeline.export.pictures import DepthForm, Form, Picture
-from pipeline.finished import Dataset
 from transforms.depth.storage import depth_in_metres
 from transforms.prepared import PreparedPicture, PreparedSource
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from depthmask.plasma import PLASMA
-from pipeline.finished import Dataset
+from pipeline.dataset.opened import Dataset
 from transforms.io.files import open_file
 
 _ROWS = 65_536

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from depthmask.plasma import PLASMA
-from pipeline.finished import Dataset, open_dataset
+from pipeline.dataset.opened import Dataset, open_dataset
 from pipeline.gallery.figures import heat_picture, histogram, placement_map
 from pipeline.looks import (
     check_is_new,

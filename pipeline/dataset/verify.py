@@ -16,8 +16,8 @@ import numpy as np
 from tqdm import tqdm
 
 from depthmask.manifest import INDEX_COLUMNS
-from pipeline.dataset import statistics_json
-from pipeline.finished import Dataset, open_dataset
+from pipeline.dataset.finish import statistics_json
+from pipeline.dataset.opened import Dataset, open_dataset
 from pipeline.plan.plan import Plan
 from transforms.codecs import encode_image, encode_mask
 from transforms.cutout import binarise, paste_mask, resize

@@ -1,0 +1,1 @@
+"""What describes a dataset: written, opened, checked."""

@@ -1,0 +1,114 @@
+"""pipeline.dataset.description."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from depthmask.manifest import FORMAT_VERSION
+from pipeline.recipes.schema import Recipe
+from pipeline.run.workspace import Workspace
+from transforms.elements import Shard
+from transforms.io.files import crc_text
+from transforms.segments import left_out_json
+from transforms.statistics import Moments
+
+
+@dataclass(frozen=True)
+class DepthInfo:
+    """What depth a dataset has: pixels of each map, what they mean, the model they are of."""
+
+    width: int
+    height: int
+    quantity: str
+    metric: bool
+    kind: str
+    model: str
+    crc32c: str
+
+
+@dataclass(frozen=True)
+class DatasetDescription:
+    """All that is known of a dataset before its first example is made."""
+
+    output: str
+    recipe: Recipe
+    input_moments: dict[str, Moments]
+    input_checksums: dict[str, str]
+    findings: tuple[dict[str, str], ...]
+    versions: dict[str, str]
+    backgrounds: int
+    foregrounds: int
+    depth: DepthInfo | None
+
+    @property
+    def workspace(self) -> Workspace:
+        return Workspace(self.output)
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """What decides the dataset's bytes. A run may only go on with what another of it left."""
+        return {
+            "recipe": self.recipe.model_dump(mode="json"),
+            "inputs": self.input_checksums,
+            "depth_model": self.depth
+            and {
+                "kind": self.depth.kind,
+                "name": self.depth.model,
+                "crc32c": self.depth.crc32c,
+            },
+            "made_with": self.versions,
+        }
+
+
+def manifest_json(
+    description: DatasetDescription, shards: Sequence[Shard], checksums: dict[str, str]
+) -> dict[str, Any]:
+    """What the dataset consists of, and what made it."""
+    return {
+        "format": FORMAT_VERSION,
+        "run": description.run,
+        "examples": sum(shard.examples for shard in shards),
+        "backgrounds": description.backgrounds,
+        "foregrounds": description.foregrounds,
+        "depth": depth_json(description),
+        "input_moments": {
+            kind: moments.to_json() for kind, moments in description.input_moments.items()
+        },
+        "findings": list(description.findings),
+        "files": {name: {"crc32c": checksums[name]} for name in sorted(checksums)},
+        "shards": [
+            {
+                "file": shard.path.replace("\\", "/").rsplit("/", 1)[-1],
+                "split": shard.key.split,
+                "examples": shard.examples,
+                "bytes": shard.bytes,
+                "crc32c": crc_text(shard.crc32c),
+                "picture_bytes": shard.picture_bytes,
+                "moments": {kind: m.to_json() for kind, m in sorted(shard.moments.items())},
+                "left_out": left_out_json(shard.left_out),
+            }
+            for shard in shards
+        ],
+    }
+
+
+def depth_json(description: DatasetDescription) -> dict[str, Any] | None:
+    """What stored depth means: value × `scale` is `quantity`.
+
+    In metres where `unit` says so; else relative, by norm8 and plasma8 from the least (0) to the
+    greatest (1) value of each map.
+    """
+    depth, storage = description.depth, description.recipe.depth
+    if depth is None:
+        return None
+    return {
+        "storage": storage.storage,
+        "quantity": depth.quantity,
+        "unit": "metre" if depth.metric and storage.storage == "metric16" else None,
+        "scale": storage.step,
+        "width": depth.width,
+        "height": depth.height,
+        "model": depth.model if depth.kind == "builtin" else f"{depth.kind}:{depth.model}",
+    }
