@@ -12,9 +12,10 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
-    packages=find_packages(include=["depthmask*", "pipeline*", "transforms*"]),
+    packages=find_packages(include=["depthmask*", "pipeline*", "scenes*", "transforms*"]),
     package_data={
-        "pipeline": ["recipes/*.yaml", "gallery/*.html"],
+        "pipeline.recipes": ["*.yaml"],
+        "pipeline.view": ["*.html"],
         "transforms.depth": ["*.keras"],
     },
     install_requires=[

@@ -341,7 +341,7 @@ def _beam_log(verbose: bool) -> Iterator[None]:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from pipeline.estimate import Worker, estimate
+    from pipeline.cost import Worker, estimate
 
     rate, price = arguments.examples_per_second, arguments.price_per_hour
     if (rate is None) != (price is None):
@@ -365,7 +365,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _gallery(arguments: argparse.Namespace) -> int:
-    from pipeline.gallery.page import write_gallery
+    from pipeline.view.gallery import write_gallery
 
     shown = write_gallery(arguments.dataset, arguments.page, arguments.examples)
     print(f"{shown} examples are shown in {arguments.page}")
@@ -387,7 +387,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _sheet(arguments: argparse.Namespace) -> int:
-    from pipeline.sheet import write_sheet
+    from pipeline.view.sheet import write_sheet
 
     drawn = write_sheet(arguments.dataset, arguments.picture, arguments.examples)
     print(f"{drawn} examples are drawn in {arguments.picture}")

@@ -22,6 +22,7 @@ from pipeline.inputs.findings import print_findings
 from pipeline.inputs.prepare import PreparedSet, prepare_inputs
 from pipeline.job import Job
 from pipeline.plan.plan import Plan, shards_text
+from pipeline.probe import make_trial
 from pipeline.recipes.schema import Recipe
 from pipeline.run.dataflow import depth_device, resource_hints
 from pipeline.run.disk import check_room_on_disk, size_text
@@ -29,7 +30,6 @@ from pipeline.run.lock import at_work
 from pipeline.run.progress import Progress, count_examples
 from pipeline.run.submit import run_pipeline
 from pipeline.run.workspace import INPUTS, State, Workspace, differences
-from pipeline.trial import make_trial
 from transforms.depth.model import DepthStage
 from transforms.io.files import crc_text, join, read_file, rename_file
 from transforms.prepared import PreparedSource

@@ -14,10 +14,10 @@ from pipeline.dataset.description import DatasetDescription, DepthInfo
 from pipeline.generate import run_job, shard_layout
 from pipeline.job import depth_stage
 from pipeline.plan.plan import Plan
+from pipeline.probe import make_trial
 from pipeline.recipes.schema import Recipe
 from pipeline.run.lock import at_work
 from pipeline.run.workspace import Workspace
-from pipeline.trial import make_trial
 from transforms.depth.builtin import builtin_path
 from transforms.depth.model import DepthStage, ModelChoice
 from transforms.depth.model_files import checksum

@@ -16,10 +16,10 @@ from PIL import Image
 
 from depthmask.errors import UserError
 from pipeline.dataset.opened import open_dataset
-from pipeline.gallery.figures import histogram, placement_map
-from pipeline.gallery.page import write_gallery
 from pipeline.inputs.folders import InputFolders
-from pipeline.sheet import write_sheet
+from pipeline.view.figures import histogram, placement_map
+from pipeline.view.gallery import write_gallery
+from pipeline.view.sheet import write_sheet
 from tests.conftest import draw_inputs, make_dataset
 
 

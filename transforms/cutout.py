@@ -1,4 +1,4 @@
-"""transforms.cutout."""
+"""Cut-outs: pasting, resizing and cutting them to masks, as Pillow does to the byte."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""pipeline.dataset.description."""
+"""What is known of a dataset before its first example is made."""
 
 from __future__ import annotations
 

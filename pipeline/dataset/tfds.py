@@ -1,4 +1,4 @@
-"""pipeline.dataset.tfds."""
+"""The metadata that TensorFlow Datasets reads."""
 
 from __future__ import annotations
 

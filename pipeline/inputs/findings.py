@@ -1,4 +1,4 @@
-"""pipeline.inputs.findings."""
+"""What is wrong with inputs, and how it is told."""
 
 from __future__ import annotations
 

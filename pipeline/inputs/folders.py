@@ -1,4 +1,4 @@
-"""pipeline.inputs.folders."""
+"""Which picture files there are, and which mask belongs to which foreground."""
 
 from __future__ import annotations
 
@@ -106,6 +106,7 @@ def safe_name(name: str) -> str:
 
 
 def without_twins(files: Iterable[InputFile]) -> tuple[list[InputFile], list[Finding]]:
+    """The files of different names, and an error for each that repeats one."""
     first: dict[str, InputFile] = {}
     findings = []
     for file in files:

@@ -1,4 +1,4 @@
-"""pipeline.inputs.pictures."""
+"""Opening a picture file of any kind."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ MAX_FILE_BYTES = 256 * 2**20
 
 
 class BadPicture(Exception):
+    """A picture that cannot be used: what is wrong, and the remedy."""
+
     def __init__(self, problem: str, remedy: str) -> None:
         super().__init__(problem)
         self.problem = problem

@@ -1,4 +1,4 @@
-"""pipeline.recipes.loading."""
+"""Recipes from files and settings, and what is wrong with them."""
 
 from __future__ import annotations
 

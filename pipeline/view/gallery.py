@@ -17,8 +17,7 @@ from PIL import Image
 
 from depthmask.plasma import PLASMA
 from pipeline.dataset.opened import Dataset, open_dataset
-from pipeline.gallery.figures import heat_picture, histogram, placement_map
-from pipeline.looks import (
+from pipeline.view.examples import (
     check_is_new,
     colour_depth,
     depth_bounds,
@@ -27,6 +26,7 @@ from pipeline.looks import (
     looking_at,
     write_whole,
 )
+from pipeline.view.figures import heat_picture, histogram, placement_map
 from transforms.codecs import open_image, to_image
 from transforms.prepared import PreparedInputs, PreparedSource
 
@@ -82,7 +82,7 @@ def _page(dataset: Dataset, shown: list[Shown], coverages: list[float]) -> str:
     depth = manifest["depth"]
     classes = sorted({example.features["background_class"] for example in shown} - {""})
     splits = list(dict.fromkeys(shard["split"] for shard in manifest["shards"]))
-    template = (resources.files("pipeline.gallery") / "template.html").read_text("utf-8")
+    template = (resources.files("pipeline.view") / "template.html").read_text("utf-8")
     return string.Template(template).substitute(
         title=escape(recipe.name),
         subtitle=escape(

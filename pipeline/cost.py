@@ -9,8 +9,8 @@ from pipeline.inputs.findings import print_findings
 from pipeline.inputs.prepare import prepare_inputs
 from pipeline.job import Job
 from pipeline.plan.plan import Plan, shards_text
+from pipeline.probe import make_trial
 from pipeline.run.disk import size_text
-from pipeline.trial import make_trial
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from pipeline.dataset.opened import Dataset, open_dataset
-from pipeline.looks import (
+from pipeline.view.examples import (
     check_is_new,
     colour_depth,
     first_examples,

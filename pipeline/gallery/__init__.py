@@ -1,1 +1,0 @@
-"""The gallery: a dataset as one web page that opens anywhere."""

@@ -1,0 +1,1 @@
+"""A dataset as pictures: a sheet, and a web page that opens anywhere."""
