@@ -2,7 +2,8 @@
 
 from importlib.metadata import version
 
-from depthmask.reading import DatasetError, DatasetInfo, load, read_info
+from depthmask.errors import DatasetError
+from depthmask.reading import DatasetInfo, load, read_info
 
 __version__ = version("depthmask")
 __all__ = ["DatasetError", "DatasetInfo", "load", "read_info"]

@@ -11,16 +11,13 @@ from typing import Any
 
 import tensorflow as tf
 
+from depthmask.errors import DatasetError
 from depthmask.plasma import plasma_positions
 
 PICTURES = ("image", "mask", "depth")
 # TensorFlow itself knows local paths and gs://.
 _TENSORFLOW_IO_SCHEMES = ("s3", "az", "hdfs", "viewfs")
 _BUFFER_BYTES = 2**20
-
-
-class DatasetError(ValueError):
-    """A folder that is not a finished dataset, or lacks what was asked of it."""
 
 
 @dataclass(frozen=True)

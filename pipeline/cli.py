@@ -276,13 +276,9 @@ def _job(arguments: argparse.Namespace) -> Job:
 
 
 def _depth_model(text: str | None) -> ModelChoice | None:
-    from depthmask.errors import DepthModelError
     from transforms.depth.model import ModelChoice
 
-    try:
-        return None if text in (None, "none") else ModelChoice.parse(text)
-    except DepthModelError as error:
-        raise UserError(str(error)) from error
+    return None if text in (None, "none") else ModelChoice.parse(text)
 
 
 def _generate(arguments: argparse.Namespace) -> int:

@@ -164,7 +164,7 @@ def _describe(
     return DatasetDescription(
         output=workspace.output,
         recipe=recipe,
-        input_moments=inputs.moments,
+        input_tally=inputs.tally,
         input_checksums={name: crc_text(inputs.checksums[name]) for name in PREPARED},
         findings=tuple(finding.to_json() for finding in inputs.findings),
         versions=versions | {"zlib": zlib.ZLIB_RUNTIME_VERSION} | device,
@@ -201,7 +201,7 @@ def print_summary(output: str) -> int:
     print(f"The dataset is in {output}")
     print(f"See it:   depthmask gallery {output} gallery.html")
     print(f"Check it: depthmask verify {output}")
-    left_out = sum(len(shard["left_out"]) for shard in manifest["shards"])
+    left_out = sum(len(shard["tally"]["left_out"]) for shard in manifest["shards"])
     if left_out:
         print(f"{left_out:,} examples were left out; see {workspace.path('errors.jsonl')}")
     return left_out

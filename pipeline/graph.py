@@ -39,7 +39,7 @@ class FinishDataset(beam.PTransform):  # type: ignore[misc]
             shards.pipeline
             | "Once" >> beam.Create([self.description])
             | "Write"
-            >> beam.Map(finish_dataset, shards=AsList(shards), moments=AsSingleton(self.statistics))
+            >> beam.Map(finish_dataset, shards=AsList(shards), tally=AsSingleton(self.statistics))
         )
 
 

@@ -51,8 +51,6 @@ def make_trial(stage: DepthStage | None, plan: Plan, source: PreparedSource) -> 
     with ProcessPoolExecutor(1, mp_context=context) as executor:
         try:
             return executor.submit(_make_trial, stage, plan, source).result()
-        except DepthModelError as error:
-            raise UserError(str(error)) from error
         except BrokenProcessPool as error:
             raise UserError(
                 f"{stage.model}: loading the model ended its process, perhaps for want of memory."
@@ -77,7 +75,7 @@ def _make_trial(stage: DepthStage | None, plan: Plan, source: PreparedSource) ->
         recipe.image, recipe.masks, not recipe.masks.soft, stage.storage if stage else None
     )
     encoded = encoder.encode(chunk)
-    return Trial(depth, len(encoded.records) / (encoded.key.examples - len(encoded.left_out)))
+    return Trial(depth, len(encoded.records) / (encoded.key.examples - len(encoded.tally.left_out)))
 
 
 def _depth_info(stage: DepthStage, depths: np.ndarray) -> DepthInfo:

@@ -8,8 +8,9 @@ from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from depthmask.errors import DepthModelError, RunError, UserError
+from depthmask.errors import RunError, UserError
 from depthmask.manifest import MANIFEST, PREPARED
+from depthmask.tally import Tally
 from pipeline.dataset.description import DatasetDescription, DepthInfo
 from pipeline.generate import run_job, shard_layout
 from pipeline.job import depth_stage
@@ -25,8 +26,7 @@ from transforms.elements import Shard, ShardKey
 from transforms.encode import index_rows
 from transforms.io.files import crc_text, exists, rename_file, stored_checksum
 from transforms.prepared import PreparedSource
-from transforms.segments import ShardLayout, describe_shard, left_out_of
-from transforms.statistics import Moments
+from transforms.segments import ShardLayout, describe_shard
 
 
 def repair(output: str, depth_model: ModelChoice | None, options: PipelineOptions) -> int:
@@ -114,10 +114,7 @@ def _depth_stage(
             f"the dataset has depth: name its model too, by --depth-model {made_with['kind']}:"
             f"PATH/{made_with['name']}."
         )
-    try:
-        crc = crc_text(checksum(depth_model.path or builtin_path()))
-    except DepthModelError as error:
-        raise UserError(str(error)) from error
+    crc = crc_text(checksum(depth_model.path or builtin_path()))
     kind, name = depth_model.kind, posixpath.basename(depth_model.path.rstrip("/"))
     if kind != made_with["kind"] or (name and name != made_with["name"]):
         raise UserError(
@@ -139,9 +136,7 @@ def _description(
     return DatasetDescription(
         output=workspace.output,
         recipe=recipe,
-        input_moments={
-            kind: Moments.from_json(figures) for kind, figures in manifest["input_moments"].items()
-        },
+        input_tally=Tally.from_json(manifest["input_tally"]),
         input_checksums=manifest["run"]["inputs"],
         findings=tuple(manifest["findings"]),
         versions=manifest["run"]["made_with"],
@@ -169,11 +164,9 @@ def _write_down(key: ShardKey, entry: dict[str, Any], plan: Plan, layout: ShardL
         examples=entry["examples"],
         bytes=entry["bytes"],
         crc32c=int(entry["crc32c"], 16),
-        moments={kind: Moments.from_json(m) for kind, m in entry["moments"].items()},
-        picture_bytes=entry["picture_bytes"],
-        left_out=left_out_of(entry["left_out"]),
+        tally=Tally.from_json(entry["tally"]),
     )
-    left_out = {example.id for example in shard.left_out}
+    left_out = {example.id for example in shard.tally.left_out}
     rows = (index_rows(plan.chunk(chunk), left_out).encode() for chunk in plan.chunk_keys(key))
     describe_shard(shard, rows, layout)
 

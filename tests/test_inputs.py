@@ -358,7 +358,7 @@ def test_a_canvas_may_be_grey(good: Folders):
     inputs = PreparedInputs(prepared.source)
     assert inputs.background("wall").shape[2] == 1
     assert inputs.foreground("chair", False).colour.mode == "L"
-    assert len(prepared.moments["backgrounds"].sums) == 1
+    assert len(prepared.tally.moments["backgrounds"].sums) == 1
 
 
 def test_names_are_made_safe():

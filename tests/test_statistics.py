@@ -1,3 +1,4 @@
+import json
 import random
 
 import apache_beam as beam
@@ -6,7 +7,8 @@ import pytest
 from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
-from transforms.statistics import Moments, MomentsCombineFn, measure, measure_binary, merge
+from depthmask.tally import LeftOut, Moments, Tally
+from transforms.statistics import StatisticsCombineFn, measure, measure_binary
 
 RNG = np.random.default_rng(3)
 
@@ -58,14 +60,14 @@ def test_a_constant_picture_has_no_deviation():
 
 def test_any_order_and_grouping_gives_the_same_digits():
     parts = [
-        {"masks": measure(RNG.integers(0, 256, (n, 20, 20)).astype(np.uint8))}
+        Tally({"masks": measure(RNG.integers(0, 256, (n, 20, 20)).astype(np.uint8))}, {"mask": n})
         for n in (1, 2, 3, 5, 8, 13)
     ]
-    whole = merge(parts)
+    whole = Tally.total(parts)
     for seed in range(10):
         shuffled = random.Random(seed).sample(parts, len(parts))
         cut = seed % 5 + 1
-        assert merge([merge(shuffled[:cut]), merge(shuffled[cut:])]) == whole
+        assert Tally.total(shuffled[:cut]) + Tally.total(shuffled[cut:]) == whole
 
 
 def test_kinds_that_differ_do_not_add():
@@ -77,15 +79,17 @@ def test_kinds_that_differ_do_not_add():
 def test_json_round_trip():
     moments = measure(RNG.integers(0, 65536, (2, 8, 8)).astype(np.uint16))
     assert Moments.from_json(moments.to_json()) == moments
+    tally = Tally({"depth": moments}, {"depth": 7}, (LeftOut("a", "flat"),))
+    assert Tally.from_json(json.loads(json.dumps(tally.to_json()))) == tally
 
 
 def test_the_combine_fn_merges_kinds():
     pictures = RNG.integers(0, 256, (6, 10, 10, 3)).astype(np.uint8)
-    elements = [{"composites": measure(pictures[i : i + 1])} for i in range(6)]
-    elements.append({"masks": measure(pictures[:2, ..., 0])})
-    expected = {"composites": measure(pictures), "masks": measure(pictures[:2, ..., 0])}
+    elements = [Tally({"composites": measure(pictures[i : i + 1])}) for i in range(6)]
+    elements.append(Tally({"masks": measure(pictures[:2, ..., 0])}))
+    expected = Tally({"composites": measure(pictures), "masks": measure(pictures[:2, ..., 0])})
     with TestPipeline() as pipeline:
-        merged = pipeline | beam.Create(elements) | beam.CombineGlobally(MomentsCombineFn())
+        merged = pipeline | beam.Create(elements) | beam.CombineGlobally(StatisticsCombineFn())
         assert_that(merged, equal_to([expected]))
 
 

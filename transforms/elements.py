@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from transforms.statistics import Moments
+from depthmask.tally import Tally
 
 
 @dataclass(frozen=True)
@@ -71,26 +71,13 @@ class ComposedChunk:
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """An example that could not be made, and why."""
-
-    id: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class EncodedChunk:
-    """A chunk as it is stored: framed TFRecord bytes, CSV index rows, and its exact statistics.
-
-    `picture_bytes`: what the encoded pictures of each feature (``image`` …) come to.
-    """
+    """A chunk as it is stored: framed TFRecord bytes, CSV index rows, and its exact statistics."""
 
     key: ChunkKey
     records: bytes
     index_rows: str
-    moments: dict[str, Moments]
-    picture_bytes: dict[str, int]
-    left_out: tuple[LeftOut, ...] = ()
+    tally: Tally
 
 
 @dataclass(frozen=True)
@@ -105,9 +92,7 @@ class Segment:
     path: str
     bytes: int
     crc32c: int
-    moments: dict[str, Moments]
-    picture_bytes: dict[str, int]
-    left_out: tuple[LeftOut, ...] = ()
+    tally: Tally
 
     @property
     def description_path(self) -> str:
@@ -128,6 +113,4 @@ class Shard:
     examples: int
     bytes: int
     crc32c: int
-    moments: dict[str, Moments] = field(repr=False)
-    picture_bytes: dict[str, int]
-    left_out: tuple[LeftOut, ...] = ()
+    tally: Tally = field(repr=False)

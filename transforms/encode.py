@@ -13,9 +13,10 @@ import numpy as np
 from apache_beam.metrics import Metrics
 
 from depthmask.manifest import INDEX_COLUMNS
+from depthmask.tally import LeftOut, Tally
 from transforms.codecs import ImageCodec, MaskCodec, encode_image, encode_mask
 from transforms.depth.storage import DepthStorage, is_flat
-from transforms.elements import ChunkSpec, ComposedChunk, EncodedChunk, LeftOut, Placement
+from transforms.elements import ChunkSpec, ComposedChunk, EncodedChunk, Placement
 from transforms.io.records import frame_record, serialize_example
 from transforms.statistics import measure, measure_binary
 
@@ -93,9 +94,11 @@ class RecordEncoder:
             key=chunk.spec.key,
             records=b"".join(records),
             index_rows=index_rows(chunk.spec, {example.id for example in left_out}),
-            moments=moments,
-            picture_bytes={name: sum(map(len, encoded)) for name, encoded in pictures.items()},
-            left_out=left_out,
+            tally=Tally(
+                moments=moments,
+                picture_bytes={name: sum(map(len, encoded)) for name, encoded in pictures.items()},
+                left_out=left_out,
+            ),
         )
 
 
@@ -108,7 +111,7 @@ class _EncodeDoFn(beam.DoFn):  # type: ignore[misc]
 
     def process(self, chunk: ComposedChunk) -> Iterator[EncodedChunk]:
         encoded = self._encoder.encode(chunk)
-        self._examples.inc(encoded.key.examples - len(encoded.left_out))
+        self._examples.inc(encoded.key.examples - len(encoded.tally.left_out))
         self._bytes.inc(len(encoded.records))
         # An example whose mask is empty teaches nothing: its foreground's visible part is cropped.
         self._empty_masks.inc(int(np.count_nonzero(~chunk.masks.any(axis=(1, 2)))))

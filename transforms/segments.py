@@ -12,12 +12,10 @@ that began it, and must not mix with another that is begun in its place.
 
 from __future__ import annotations
 
-import itertools
 import json
 import operator
 import re
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +23,8 @@ from typing import Any
 import apache_beam as beam
 import google_crc32c
 
-from transforms.elements import ChunkKey, EncodedChunk, LeftOut, Segment, Shard, ShardKey
+from depthmask.tally import Tally
+from transforms.elements import ChunkKey, EncodedChunk, Segment, Shard, ShardKey
 from transforms.io.files import (
     FilePart,
     delete_files,
@@ -39,7 +38,6 @@ from transforms.io.files import (
     stored_checksum,
     write_file,
 )
-from transforms.statistics import Moments, merge
 
 # A segment's description: its first example and how many it has.
 SEGMENT_NAME = r"(\d{7,})-n(\d+)-[0-9a-f]+\.json"
@@ -116,16 +114,12 @@ def write_segment(chunk: EncodedChunk, folder: str) -> Segment:
         path=f"{stem}.tfrecord",
         bytes=len(chunk.records),
         crc32c=write_file(f"{stem}.tfrecord", [chunk.records]),
-        moments=chunk.moments,
-        picture_bytes=chunk.picture_bytes,
-        left_out=chunk.left_out,
+        tally=chunk.tally,
     )
     description = {
         "bytes": segment.bytes,
         "crc32c": segment.crc32c,
-        "moments": _moments_json(segment.moments),
-        "picture_bytes": segment.picture_bytes,
-        "left_out": left_out_json(segment.left_out),
+        "tally": segment.tally.to_json(),
         "index_rows": chunk.index_rows,
     }
     write_description(segment.description_path, f"{stem}.part", description)
@@ -141,32 +135,12 @@ def find_segment(key: ChunkKey, description_path: str) -> Segment | None:
             path=f"{description_path.removesuffix('.json')}.tfrecord",
             bytes=description["bytes"],
             crc32c=description["crc32c"],
-            moments=_moments(description["moments"]),
-            picture_bytes=description["picture_bytes"],
-            left_out=left_out_of(description["left_out"]),
+            tally=Tally.from_json(description["tally"]),
         )
         intact = stored_checksum(segment.path) == (segment.crc32c, segment.bytes)
     except (OSError, ValueError, KeyError):
         return None
     return segment if intact else None
-
-
-def _moments_json(moments: dict[str, Moments]) -> dict[str, Any]:
-    return {kind: figures.to_json() for kind, figures in sorted(moments.items())}
-
-
-def _moments(data: dict[str, Any]) -> dict[str, Moments]:
-    return {kind: Moments.from_json(figures) for kind, figures in data.items()}
-
-
-def left_out_json(left_out: Iterable[LeftOut]) -> list[dict[str, str]]:
-    """What was left out, as JSON has it."""
-    return [{"id": example.id, "reason": example.reason} for example in left_out]
-
-
-def left_out_of(data: list[dict[str, str]]) -> tuple[LeftOut, ...]:
-    """The inverse of `left_out_json`."""
-    return tuple(LeftOut(**example) for example in data)
 
 
 # Shards
@@ -194,30 +168,20 @@ def assemble_shard(key: ShardKey, segments: Iterable[Segment], layout: ShardLayo
         raise RuntimeError(f"{key}: {position} examples instead of {layout.examples(key)}")
     attempt = join(layout.folder(key), uuid.uuid4().hex[:12])
     part = f"{attempt}.tfrecord.part"
-    left_out = tuple(itertools.chain.from_iterable(segment.left_out for segment in ordered))
+    tally = Tally.total(segment.tally for segment in ordered)
     shard = Shard(
         key=key,
         path=layout.path(key),
         index_path=layout.index_path(key),
-        examples=position - len(left_out),
+        examples=position - len(tally.left_out),
         bytes=sum(segment.bytes for segment in ordered),
         crc32c=join_files([FilePart(s.path, s.bytes, s.crc32c) for s in ordered], part),
-        moments=merge(segment.moments for segment in ordered),
-        picture_bytes=add_up(segment.picture_bytes for segment in ordered),
-        left_out=left_out,
+        tally=tally,
     )
     describe_shard(shard, _index_rows(ordered), layout)
     rename_file(part, shard.path)
     delete_files([path for s in ordered for path in (s.path, s.description_path)])
     return shard
-
-
-def add_up(parts: Iterable[dict[str, int]]) -> dict[str, int]:
-    """The sums by key."""
-    total: Counter[str] = Counter()
-    for part in parts:
-        total.update(part)
-    return dict(total)
 
 
 def _index_rows(segments: Sequence[Segment]) -> Iterator[bytes]:
@@ -234,9 +198,7 @@ def describe_shard(shard: Shard, index_rows: Iterable[bytes], layout: ShardLayou
         "bytes": shard.bytes,
         "crc32c": shard.crc32c,
         "index_crc32c": replace_file(shard.index_path, f"{attempt}.csv.part", index_rows),
-        "moments": _moments_json(shard.moments),
-        "picture_bytes": shard.picture_bytes,
-        "left_out": left_out_json(shard.left_out),
+        "tally": shard.tally.to_json(),
     }
     write_description(layout.description_path(shard.key), f"{attempt}.json.part", description)
 
@@ -245,17 +207,15 @@ def find_shard(key: ShardKey, layout: ShardLayout) -> Shard | None:
     """The finished shard, or None where it is not there or not the bytes that were written."""
     try:
         description = read_description(layout.description_path(key))
-        left_out = left_out_of(description["left_out"])
+        tally = Tally.from_json(description["tally"])
         shard = Shard(
             key=key,
             path=layout.path(key),
             index_path=layout.index_path(key),
-            examples=layout.examples(key) - len(left_out),
+            examples=layout.examples(key) - len(tally.left_out),
             bytes=description["bytes"],
             crc32c=description["crc32c"],
-            moments=_moments(description["moments"]),
-            picture_bytes=description["picture_bytes"],
-            left_out=left_out,
+            tally=tally,
         )
         intact = (
             stored_checksum(shard.path) == (shard.crc32c, shard.bytes)

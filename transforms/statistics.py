@@ -3,92 +3,15 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable
 
 import apache_beam as beam
 import numpy as np
 
-# An image's own standard deviation is irrational; it is summed as an integer count of 2**-40.
-STD_UNIT = 2**-40
+from depthmask.tally import STD_UNIT, Moments, Tally
 
 # Up to this many rows of squared uint8 values add up exactly in float32 (256 * 255**2 < 2**24).
 _EXACT_ROWS = 256
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Sums over a set of pictures of one kind, from which mean and std follow exactly.
-
-    `peak` is the largest value a pixel can have (255 or 65535). Each tuple has one entry a
-    channel: the sum of values, the sum of their squares, and the sum over pictures of the
-    picture's own population std of value/peak, in units of `STD_UNIT`.
-    """
-
-    images: int
-    pixels: int
-    peak: int
-    sums: tuple[int, ...]
-    squares: tuple[int, ...]
-    image_stds: tuple[int, ...]
-
-    def __add__(self, other: Moments) -> Moments:
-        if (self.peak, len(self.sums)) != (other.peak, len(other.sums)):
-            raise ValueError(
-                f"statistics of pictures of different kinds cannot be added: peak {self.peak} with "
-                f"{len(self.sums)} channels and peak {other.peak} with {len(other.sums)} channels"
-            )
-        return Moments(
-            images=self.images + other.images,
-            pixels=self.pixels + other.pixels,
-            peak=self.peak,
-            sums=tuple(map(operator.add, self.sums, other.sums)),
-            squares=tuple(map(operator.add, self.squares, other.squares)),
-            image_stds=tuple(map(operator.add, self.image_stds, other.image_stds)),
-        )
-
-    @property
-    def mean(self) -> tuple[float, ...]:
-        """Per-channel mean of value/peak over all pixels."""
-        return tuple(total / (self.pixels * self.peak) for total in self.sums)
-
-    @property
-    def std(self) -> tuple[float, ...]:
-        """Per-channel population standard deviation of value/peak over all pixels."""
-        n = self.pixels
-        # The variance's numerator is an exact integer: no cancellation, whatever the size.
-        return tuple(
-            ((n * square - total * total) / (n * n)) ** 0.5 / self.peak
-            for total, square in zip(self.sums, self.squares, strict=True)
-        )
-
-    @property
-    def mean_image_std(self) -> tuple[float, ...]:
-        """Per-channel mean over pictures of each picture's own std of value/peak."""
-        return tuple(total * STD_UNIT / self.images for total in self.image_stds)
-
-    def to_json(self) -> dict[str, Any]:
-        """The sums, as JSON keeps them; `from_json` is its inverse."""
-        return {
-            "images": self.images,
-            "pixels": self.pixels,
-            "peak": self.peak,
-            "sums": list(self.sums),
-            "squares": list(self.squares),
-            "image_stds": list(self.image_stds),
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Moments:
-        return cls(
-            images=data["images"],
-            pixels=data["pixels"],
-            peak=data["peak"],
-            sums=tuple(data["sums"]),
-            squares=tuple(data["squares"]),
-            image_stds=tuple(data["image_stds"]),
-        )
 
 
 def measure(pictures: np.ndarray) -> Moments:
@@ -153,39 +76,24 @@ def _column_sums(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return totals[0], totals[1]
 
 
-def merge(parts: Iterable[Mapping[str, Moments]]) -> dict[str, Moments]:
-    """Adds up moments kind by kind."""
-    merged: dict[str, Moments] = {}
-    for part in parts:
-        for kind, moments in part.items():
-            merged[kind] = merged[kind] + moments if kind in merged else moments
-    return merged
+class StatisticsCombineFn(beam.CombineFn):  # type: ignore[misc]
+    """Accumulates tallies; per-channel mean and std are properties of the moments in the result."""
 
+    def create_accumulator(self) -> Tally:
+        return Tally()
 
-class MomentsCombineFn(beam.CombineFn):  # type: ignore[misc]
-    """Accumulates per-channel moments kind by kind.
+    def add_input(self, accumulator: Tally, element: Tally) -> Tally:
+        return accumulator + element
 
-    Takes and gives dicts from kind (``composites``, ``masks``, ``depth``) to `Moments`. Mean and
-    std are properties of what comes out.
-    """
+    def merge_accumulators(self, accumulators: Iterable[Tally]) -> Tally:
+        return Tally.total(accumulators)
 
-    def create_accumulator(self) -> dict[str, Moments]:
-        return {}
-
-    def add_input(
-        self, accumulator: dict[str, Moments], element: dict[str, Moments]
-    ) -> dict[str, Moments]:
-        return merge([accumulator, element])
-
-    def merge_accumulators(self, accumulators: Iterable[dict[str, Moments]]) -> dict[str, Moments]:
-        return merge(accumulators)
-
-    def extract_output(self, accumulator: dict[str, Moments]) -> dict[str, Moments]:
+    def extract_output(self, accumulator: Tally) -> Tally:
         return accumulator
 
 
 class ChannelStatistics(beam.PTransform):  # type: ignore[misc]
-    """From finished shards to the moments of the whole dataset, one dict by kind.
+    """From finished shards to the tally of the whole dataset.
 
     Shards carry the exact sums of their pixels, so that a resumed or repaired run adds up to the
     same figures as one that never stopped.
@@ -194,6 +102,6 @@ class ChannelStatistics(beam.PTransform):  # type: ignore[misc]
     def expand(self, shards: beam.PCollection) -> beam.PCollection:
         return (
             shards
-            | "TakeMoments" >> beam.Map(operator.attrgetter("moments"))
-            | "Merge" >> beam.CombineGlobally(MomentsCombineFn())
+            | "TakeTally" >> beam.Map(operator.attrgetter("tally"))
+            | "Sum" >> beam.CombineGlobally(StatisticsCombineFn())
         )

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from depthmask.manifest import FORMAT_VERSION
+from depthmask.tally import Tally
 from pipeline.recipes.schema import Recipe
 from pipeline.run.workspace import Workspace
 from transforms.elements import Shard
 from transforms.io.files import crc_text
-from transforms.segments import left_out_json
-from transforms.statistics import Moments
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class DatasetDescription:
 
     output: str
     recipe: Recipe
-    input_moments: dict[str, Moments]
+    input_tally: Tally
     input_checksums: dict[str, str]
     findings: tuple[dict[str, str], ...]
     versions: dict[str, str]
@@ -73,9 +72,7 @@ def manifest_json(
         "backgrounds": description.backgrounds,
         "foregrounds": description.foregrounds,
         "depth": depth_json(description),
-        "input_moments": {
-            kind: moments.to_json() for kind, moments in description.input_moments.items()
-        },
+        "input_tally": description.input_tally.to_json(),
         "findings": list(description.findings),
         "files": {name: {"crc32c": checksums[name]} for name in sorted(checksums)},
         "shards": [
@@ -85,9 +82,7 @@ def manifest_json(
                 "examples": shard.examples,
                 "bytes": shard.bytes,
                 "crc32c": crc_text(shard.crc32c),
-                "picture_bytes": shard.picture_bytes,
-                "moments": {kind: m.to_json() for kind, m in sorted(shard.moments.items())},
-                "left_out": left_out_json(shard.left_out),
+                "tally": shard.tally.to_json(),
             }
             for shard in shards
         ],

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from depthmask.manifest import CARD, INDEX_COLUMNS, MANIFEST
+from depthmask.tally import Tally
 from pipeline.dataset.card import CardFacts, SplitFacts, dataset_card
 from pipeline.dataset.description import DatasetDescription, depth_json, manifest_json
 from pipeline.dataset.tfds import dataset_info_json, features_json
@@ -16,8 +17,6 @@ from pipeline.run.workspace import differences
 from transforms.elements import Shard
 from transforms.io.files import crc_text, exists, read_files, replace_file
 from transforms.prepared import PreparedSource
-from transforms.segments import add_up
-from transforms.statistics import Moments
 
 _CHANNELS = {
     1: ("grey",),
@@ -27,9 +26,7 @@ _CHANNELS = {
 }
 
 
-def finish_dataset(
-    description: DatasetDescription, shards: Sequence[Shard], moments: dict[str, Moments]
-) -> None:
+def finish_dataset(description: DatasetDescription, shards: Sequence[Shard], tally: Tally) -> None:
     """Writes every file beside the shards; the manifest last of all.
 
     Runs again harmlessly, should the runner retry it: the work folder is left to the launcher.
@@ -39,7 +36,7 @@ def finish_dataset(
         raise RuntimeError(f"{workspace.output}: another run has been begun here, with --restart")
     order = list(description.recipe.splits.fractions)
     shards = sorted(shards, key=lambda shard: (order.index(shard.key.split), shard.key.shard))
-    statistics = statistics_json(description.input_moments | moments)
+    statistics = statistics_json(description.input_tally + tally)
     header = ",".join(INDEX_COLUMNS) + "\n"
     index_parts = read_files([shard.index_path for shard in shards])
     texts = {
@@ -70,7 +67,7 @@ def finish_dataset(
 
 def _left_out_entries(shards: Sequence[Shard]) -> Iterator[dict[str, str]]:
     for shard in shards:
-        for example in shard.left_out:
+        for example in shard.tally.left_out:
             yield {"level": "error", "example": example.id, "problem": example.reason}
 
 
@@ -93,13 +90,13 @@ def card_facts(
         recipe=description.recipe,
         statistics=statistics,
         splits=splits,
-        picture_bytes=add_up(shard.picture_bytes for shard in shards),
+        picture_bytes=Tally.total(shard.tally for shard in shards).picture_bytes,
         backgrounds=source.backgrounds,
         foregrounds=source.foregrounds,
         input_bytes={name: sizes[f"{name}.tfrecord"] for name in ("backgrounds", "foregrounds")},
         depth=depth_json(description),
         made_with=description.versions,
-        left_out=sum(len(shard.left_out) for shard in shards),
+        left_out=sum(len(shard.tally.left_out) for shard in shards),
         inputs_left_out=sum(finding["level"] == "error" for finding in description.findings),
     )
 
@@ -108,8 +105,9 @@ def _json(data: Any) -> str:
     return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
 
-def statistics_json(moments: dict[str, Moments]) -> dict[str, Any]:
+def statistics_json(tally: Tally) -> dict[str, Any]:
     """Mean and std by kind and channel, with the exact sums that they follow from."""
+    moments = tally.moments
     kinds = (
         "backgrounds",
         "foregrounds",

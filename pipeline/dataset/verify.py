@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from depthmask.manifest import INDEX_COLUMNS
+from depthmask.tally import Tally
 from pipeline.dataset.finish import statistics_json
 from pipeline.dataset.opened import Dataset, open_dataset
 from pipeline.plan.plan import Plan
@@ -25,7 +26,7 @@ from transforms.encode import index_rows
 from transforms.io.files import crc_text, join, open_file, stored_checksum
 from transforms.prepared import PreparedInputs, PreparedSource
 from transforms.quiet import quiet_stderr
-from transforms.statistics import Moments, measure, merge
+from transforms.statistics import measure
 
 # JPEG codes blocks of at most 16×16 pixels one by one; its decoders smooth chroma over the border.
 _JPEG_BLOCK = 16
@@ -65,7 +66,7 @@ class ShardReport:
 
     examples: int = 0
     problems: dict[str, list[str]] = field(default_factory=dict)
-    moments: dict[str, Moments] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
     outside_compared: int = 0
 
     def add(self, check: str, problem: str) -> None:
@@ -124,17 +125,17 @@ def _check_inputs(dataset: Dataset, source: PreparedSource) -> Check:
     check = Check("inputs")
     inputs = PreparedInputs(source)
     threshold = dataset.recipe.masks.binary_threshold
-    parts: list[dict[str, Moments]] = []
+    parts: list[Tally] = []
     for picture in source.backgrounds:
-        parts.append({"backgrounds": measure(inputs.background(picture.name)[None])})
+        parts.append(Tally({"backgrounds": measure(inputs.background(picture.name)[None])}))
     for picture in source.foregrounds:
         cutout = inputs.foreground(picture.name, False)
         pixels = np.dstack([np.asarray(cutout.colour), np.asarray(cutout.alpha)])
         mask = cutout.mask if threshold is None else binarise(cutout.mask, threshold)
         parts.append(
-            {"foregrounds": measure(pixels[None]), "foreground_masks": measure(mask[None])}
+            Tally({"foregrounds": measure(pixels[None]), "foreground_masks": measure(mask[None])})
         )
-    for kind, found in statistics_json(merge(parts)).items():
+    for kind, found in statistics_json(Tally.total(parts)).items():
         if found != dataset.statistics.get(kind):
             check.problems.append(f"statistics.json says otherwise of {kind}")
     check.detail = (
@@ -201,7 +202,7 @@ def _check_index(dataset: Dataset, source: PreparedSource) -> IndexCheck:
     except (KeyError, ValueError, csv.Error) as error:
         check.problems.append(f"index.csv is not an index of these shards: {error}")
         return check
-    left_out = sum(len(shard["left_out"]) for shard in shards)
+    left_out = sum(len(shard["tally"]["left_out"]) for shard in shards)
     missing = int(seen.size - np.count_nonzero(seen)) - left_out
     if missing:
         check.problems.append(f"{missing:,} of {seen.size:,} combinations are missing")
@@ -265,16 +266,16 @@ def _check_examples(
         problems = [problem for report in reports for problem in report.problems.get(name, [])]
         yield Check(name, detail, problems)
     if sample is None:
-        yield _check_statistics(dataset, merge(report.moments for report in reports))
+        yield _check_statistics(dataset, Tally.total(report.tally for report in reports))
 
 
-def _check_statistics(dataset: Dataset, moments: dict[str, Moments]) -> Check:
+def _check_statistics(dataset: Dataset, tally: Tally) -> Check:
     """Statistics of what is stored: equal where storage is lossless, else the difference told."""
     check = Check("statistics")
     codecs = {"composites": dataset.recipe.image, "depth": dataset.recipe.depth.codec}
     lossy = {kind for kind, codec in codecs.items() if codec.format == "jpeg"}
     details = []
-    for kind, found in statistics_json(moments).items():
+    for kind, found in statistics_json(tally).items():
         stated = dataset.statistics.get(kind)
         if stated is None:
             check.problems.append(f"statistics.json has no {kind}")
@@ -360,7 +361,8 @@ class _ExampleChecker:
     ) -> Iterator[dict[str, str]]:
         """What the recipe places in a shard, as index.csv should have it from byte `start` on."""
         left_out = {
-            example["id"] for example in self.dataset.manifest["shards"][number]["left_out"]
+            example["id"]
+            for example in self.dataset.manifest["shards"][number]["tally"]["left_out"]
         }
         with open_file(join(self.dataset.path, "index.csv")) as file:
             file.seek(start or 0)
@@ -414,7 +416,7 @@ class _ExampleChecker:
         if "depth" in batch:
             moments["depth"] = measure(batch["depth"])
             self._check_depth(texts["id"], batch["depth"], report)
-        report.moments = merge([report.moments, moments])
+        report.tally += Tally(moments)
         report.examples += n
 
     def _check_depth(self, names: list[str], stored: np.ndarray, report: ShardReport) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from depthmask.errors import UserError
+from depthmask.tally import Tally
 from pipeline.export.layouts import LAYOUTS
 from pipeline.inputs.findings import Finding, listing
 from pipeline.inputs.folders import (
@@ -35,7 +36,7 @@ from transforms.prepared import (
     background_record,
     foreground_record,
 )
-from transforms.statistics import Moments, measure, merge
+from transforms.statistics import measure
 
 # Pictures that are in memory at a time while inputs are prepared.
 _WINDOW = 64
@@ -50,7 +51,7 @@ class PreparedSet:
     """The prepared inputs of a dataset."""
 
     source: PreparedSource
-    moments: dict[str, Moments]
+    tally: Tally
     findings: list[Finding]
     checksums: dict[str, int] = field(default_factory=dict)
 
@@ -212,7 +213,7 @@ def prepare_inputs(
         findings += more
         foregrounds = [file for file in foregrounds if file.name in masks]
     checksums: dict[str, int] = {}
-    moments: dict[str, Moments] = {}
+    tallies: list[Tally] = []
 
     def background(file: InputFile) -> _Prepared:
         noted: list[Finding] = []
@@ -222,7 +223,7 @@ def prepare_inputs(
             record=background_record(file.name, file.label, image),
             width=image.width,
             height=image.height,
-            moments={"backgrounds": measure(pixels[None])},
+            tally=Tally({"backgrounds": measure(pixels[None])}),
             findings=tuple(noted),
         )
 
@@ -237,7 +238,9 @@ def prepare_inputs(
             record=foreground_record(file.name, cutout, prepared.width, prepared.height),
             width=prepared.width,
             height=prepared.height,
-            moments={"foregrounds": measure(pixels[None]), "foreground_masks": measure(mask[None])},
+            tally=Tally(
+                {"foregrounds": measure(pixels[None]), "foreground_masks": measure(mask[None])}
+            ),
             findings=prepared.findings,
         )
 
@@ -251,7 +254,7 @@ def prepare_inputs(
         written: list[PreparedPicture] = []
         with create_file(paths[kind]) as stream:
             checksums[f"{kind}.tfrecord"] = _write_prepared(
-                stream, files, prepare, written, findings, moments
+                stream, files, prepare, written, findings, tallies
             )
         pictures[kind] = tuple(written)
     errors = [finding for finding in findings if finding.level == "error"]
@@ -289,7 +292,7 @@ def prepare_inputs(
         foregrounds_path=paths["foregrounds"],
         foregrounds=pictures["foregrounds"],
     )
-    return PreparedSet(prepared, moments, findings, checksums)
+    return PreparedSet(prepared, Tally.total(tallies), findings, checksums)
 
 
 @dataclass(frozen=True)
@@ -297,7 +300,7 @@ class _Prepared:
     record: bytes
     width: int
     height: int
-    moments: dict[str, Moments]
+    tally: Tally
     findings: tuple[Finding, ...] = ()
 
 
@@ -307,7 +310,7 @@ def _write_prepared(
     prepare: Callable[[InputFile], _Prepared],
     written: list[PreparedPicture],
     findings: list[Finding],
-    moments: dict[str, Moments],
+    tallies: list[Tally],
 ) -> int:
     """Writes the good files' records to `stream` in order; gives the CRC-32C of its bytes."""
     offset = crc = 0
@@ -323,7 +326,7 @@ def _write_prepared(
         )
         offset += length
         findings += prepared.findings
-        moments.update(merge([moments, prepared.moments]))
+        tallies.append(prepared.tally)
     return crc
 
 
