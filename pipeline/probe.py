@@ -13,7 +13,7 @@ import numpy as np
 
 from depthmask.errors import DepthModelError, UserError
 from pipeline.dataset.description import DepthInfo
-from pipeline.plan.plan import Plan
+from pipeline.job import Draft
 from transforms.compose import compose_chunk
 from transforms.depth.builtin import builtin_path
 from transforms.depth.kinds import load_depth_model
@@ -21,9 +21,8 @@ from transforms.depth.model import DepthStage
 from transforms.depth.model_files import checksum
 from transforms.depth.storage import is_flat
 from transforms.elements import ChunkKey, ChunkSpec
-from transforms.encode import RecordEncoder
 from transforms.io.files import crc_text
-from transforms.prepared import PreparedInputs, PreparedSource
+from transforms.prepared import PreparedInputs
 
 # Examples that are made to learn how large one is; with depth, a batch of the model.
 _SAMPLE = 64
@@ -32,50 +31,48 @@ _CLIPPED = 0.01
 
 
 @dataclass(frozen=True)
-class Trial:
-    """What the first examples tell: `depth` of their depth maps (None: there are none)."""
+class Probe:
+    """What the first examples show: `depth` of their depth maps (None: there are none)."""
 
     depth: DepthInfo | None
     bytes_an_example: float
 
 
-def make_trial(stage: DepthStage | None, plan: Plan, source: PreparedSource) -> Trial:
+def probe(draft: Draft) -> Probe:
     """Makes the first examples.
 
     With depth in a process of its own: this one needs no TensorFlow. Raises UserError where the
-    model cannot be loaded or does not give depth for them.
+    model cannot be loaded or its depth would make a worthless dataset.
     """
-    if stage is None:
-        return _make_trial(None, plan, source)
+    if draft.depth is None:
+        return _probe(draft)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as executor:
         try:
-            return executor.submit(_make_trial, stage, plan, source).result()
+            return executor.submit(_probe, draft).result()
         except BrokenProcessPool as error:
             raise UserError(
-                f"{stage.model}: loading the model ended its process, perhaps for want of memory."
+                f"{draft.depth.model}: loading the model ended its process, perhaps for want of "
+                "memory."
             ) from error
 
 
-def _make_trial(stage: DepthStage | None, plan: Plan, source: PreparedSource) -> Trial:
-    recipe = plan.recipe
+def _probe(draft: Draft) -> Probe:
+    recipe, stage, plan = draft.recipe, draft.depth, draft.plan
     shard = plan.shard_keys()[0]
     size = plan.shard_sizes[shard.split][shard.shard]
     tried = min(stage.batch_size, recipe.chunk_examples) if stage else _SAMPLE
     spec = plan.chunk(ChunkKey(shard, 0, min(tried, size)))
     model = load_depth_model(stage) if stage else None
-    chunk = compose_chunk(spec, PreparedInputs(source), recipe.masks.binary_threshold)
+    chunk = compose_chunk(spec, PreparedInputs(draft.source), recipe.masks.binary_threshold)
     depth = None
     if stage and model:
         depths = model.predict(chunk.images)
         _check_depth(stage, spec, depths)
         depth = _depth_info(stage, depths)
         chunk = dataclasses.replace(chunk, depths=depths)
-    encoder = RecordEncoder(
-        recipe.image, recipe.masks, not recipe.masks.soft, stage.storage if stage else None
-    )
-    encoded = encoder.encode(chunk)
-    return Trial(depth, len(encoded.records) / (encoded.key.examples - len(encoded.tally.left_out)))
+    encoded = draft.encoder.encode(chunk)
+    return Probe(depth, len(encoded.records) / (encoded.key.examples - len(encoded.tally.left_out)))
 
 
 def _depth_info(stage: DepthStage, depths: np.ndarray) -> DepthInfo:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import json
+import logging
 import os
 import re
-import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,10 +38,13 @@ from pipeline.export.pieces import (
 )
 from pipeline.run.disk import check_room_on_disk, size_text
 from pipeline.run.lock import at_work
+from pipeline.run.options import pipeline_options
 from pipeline.run.progress import Progress
 from pipeline.run.submit import run_pipeline
 from pipeline.run.workspace import WORK_FOLDER, differences
 from transforms.io.files import (
+    AnyPath,
+    checked_path,
     crc_text,
     delete_files,
     delete_folder,
@@ -55,6 +58,7 @@ from transforms.io.files import (
 )
 from transforms.prepared import PreparedSource
 
+_LOG = logging.getLogger("depthmask")
 # What an export is of: in the work folder until it is finished, then beside its files.
 EXPORT = "export.json"
 # Examples that are looked at to learn how large the export will be.
@@ -128,38 +132,61 @@ class Destination:
             delete_folder(self.work_folder)
 
 
-def export(path: str, output: str, layout_name: str, options: PipelineOptions) -> None:
-    """Writes the dataset in `path` into the folder `output` in a layout, or goes on with that.
+@dataclass(frozen=True)
+class Exported:
+    """A finished export. As text: its files, the pictures in folders, the number of examples."""
 
-    Files are renamed into place when they are whole, ``export.json`` last of all; pictures that lie
-    in folders are written there one by one. Raises UserError, with nothing harmed, where the
-    dataset is unfinished, damaged or lacks what the layout has, and where `output` holds something
-    else or has no room; RunError where the run fails.
+    output: str
+    examples: int
+    files: tuple[ExportedFile, ...]
+    files_in_folders: int
+    bytes_in_folders: int
+
+    def __str__(self) -> str:
+        lines = [f"{file.name}: {size_text(file.bytes)}" for file in self.files]
+        if self.files_in_folders:
+            size = size_text(self.bytes_in_folders)
+            lines.append(f"in folders: {self.files_in_folders:,} files, {size}")
+        return "\n".join([*lines, f"{self.examples:,} examples are in {self.output}"])
+
+
+def export(dataset: AnyPath, output: AnyPath, layout: str, options: Sequence[str] = ()) -> Exported:
+    """Writes a dataset into the folder `output` in a layout, or goes on with that.
+
+    `options`: Beam's, as the command line takes them. Files are renamed into place when they are
+    whole, ``export.json`` last of all; pictures that lie in folders are written there one by one.
+    Raises UserError, with nothing harmed, where the dataset is unfinished, damaged or lacks what
+    the layout has, and where `output` holds something else or has no room; RunError where the run
+    fails.
     """
-    dataset = open_dataset(path)
+    path, output = checked_path(dataset), checked_path(output)
+    if layout not in LAYOUTS:
+        raise UserError(f"there is no layout {layout!r}. Give one of: {', '.join(LAYOUTS)}.")
+    beam_options = pipeline_options(options, {"DIR": path, "DEST": output})
+    opened = open_dataset(path)
     destination = Destination(output)
-    run = _run(dataset, layout_name)
+    run = _run(opened, layout)
     if destination.look(run):
         _check_files_are_there(destination)
-        print("nothing is left to do", file=sys.stderr)
-        return
-    print("checking the dataset", file=sys.stderr)
-    damaged = check_files(dataset).problems
+        _LOG.info("nothing is left to do")
+        return _exported(destination)
+    _LOG.info("checking the dataset")
+    damaged = check_files(opened).problems
     if damaged:
         raise UserError(
-            f"{path} is damaged: {damaged[0]}. Mend it by: depthmask verify --repair {path}"
+            f"{path} is damaged: {damaged[0]}. Repair it with: depthmask verify --repair {path}"
         )
-    LAYOUTS[layout_name].check(dataset, PreparedSource.of_dataset(path))
-    job = _job(dataset, destination, layout_name)
-    pieces = plan_pieces(job, dataset.manifest["shards"])
+    LAYOUTS[layout].check(opened, PreparedSource.of_dataset(path))
+    job = _job(opened, destination, layout)
+    pieces = plan_pieces(job, opened.manifest["shards"])
     if destination.read(destination.work_path(EXPORT)) is None:
         _check_room(job, pieces)
     with at_work(destination):
         data = json.dumps(run, indent=2).encode()
         replace_file(destination.work_path(EXPORT), destination.work_path(f"{EXPORT}.part"), [data])
-        _run_job(job, pieces, run, options)
+        _run_job(job, pieces, run, beam_options)
     _check_files_are_there(destination)
-    _print_summary(destination)
+    return _exported(destination)
 
 
 def _run(dataset: Dataset, layout_name: str) -> dict[str, Any]:
@@ -331,11 +358,16 @@ def _name(file: ExportedFile) -> str:
     return file.name
 
 
-def _print_summary(destination: Destination) -> None:
+def _exported(destination: Destination) -> Exported:
     description = json.loads(read_file(destination.path(EXPORT)))
-    for entry in description["files"]:
-        print(f"{entry['name']}: {size_text(entry['bytes'])}")
     loose = description["in_folders"]
-    if loose["files"]:
-        print(f"in folders: {loose['files']:,} files, {size_text(loose['bytes'])}")
-    print(f"{description['examples']:,} examples are in {destination.output}")
+    return Exported(
+        output=destination.output,
+        examples=description["examples"],
+        files=tuple(
+            ExportedFile(**entry | {"crc32c": int(entry["crc32c"], 16)})
+            for entry in description["files"]
+        ),
+        files_in_folders=loose["files"],
+        bytes_in_folders=loose["bytes"],
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import socket
 import threading
@@ -19,6 +20,7 @@ from pipeline.run.workspace import LOCK
 from transforms.io import gcs
 from transforms.io.files import delete_files, exists, is_local, join, read_file, replace_file
 
+_LOG = logging.getLogger("depthmask")
 BEAT_SECONDS = 5.0
 # A run whose lock has not changed for so long is dead.
 DEAD_SECONDS = 20.0
@@ -91,7 +93,7 @@ class OutputLock:
             found.get("pid")
         ):
             return False
-        print(f"waiting to see whether an earlier run is still alive ({self._path})", flush=True)
+        _LOG.info(f"waiting to see whether an earlier run is still alive ({self._path})")
         deadline = time.monotonic() + DEAD_SECONDS
         while time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)

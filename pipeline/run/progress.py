@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 import threading
@@ -15,6 +16,7 @@ from transforms.elements import ShardKey
 from transforms.io.files import is_local, list_files
 from transforms.segments import SEGMENT_NAME, ShardLayout
 
+_LOG = logging.getLogger("depthmask")
 # A shard's folder, and in it a segment (first example, examples) or the finished shard.
 _FOUND = re.compile(rf"(\w+)-(\d{{5,}})[/\\](?:{SEGMENT_NAME}|shard\.json)$")
 _POLL_SECONDS = 2.0
@@ -84,11 +86,7 @@ class Progress:
                 logged = time.monotonic()
                 rate = (done - self._found_at_start) / (logged - self._started)
                 left = f"{(self._examples - done) / rate:,.0f} s left" if rate else "starting"
-                print(
-                    f"{done:,} of {self._examples:,} examples, {rate:,.0f} a second, {left}",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                _LOG.info(f"{done:,} of {self._examples:,} examples, {rate:,.0f} a second, {left}")
 
 
 def count_examples(layout: ShardLayout) -> int:
