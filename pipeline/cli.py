@@ -19,11 +19,10 @@ from tqdm import tqdm
 
 from depthmask.errors import RunError, UserError
 from pipeline.recipes.loading import builtin_recipes, load_recipe
+from transforms.depth.kinds import USAGE, parse_model
 
 if TYPE_CHECKING:  # commands import what they need: --help need not load Beam
     from pipeline.job import Job
-    from transforms.depth.model import ModelChoice
-
 
 STOPPED = 130
 # As pipeline.export has them; --help need not load it.
@@ -230,8 +229,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         "--depth-model",
         default="builtin",
         metavar="MODEL",
-        help="builtin (small, for trying out), none, densedepth:FILE.h5, keras:FILE.keras (or a "
-        "SavedModel folder) or onnx:FILE.onnx; files may be gs://…",
+        help=f"one of: {USAGE}; files may be gs://…",
     )
     parser.add_argument(
         "--skip-bad-inputs",
@@ -270,15 +268,9 @@ def _job(arguments: argparse.Namespace) -> Job:
     return Job(
         folders=InputFolders(arguments.backgrounds, arguments.foregrounds, arguments.masks),
         recipe=load_recipe(arguments.recipe, arguments.set),
-        depth_model=_depth_model(arguments.depth_model),
+        depth_model=parse_model(arguments.depth_model),
         skip_bad_inputs=arguments.skip_bad_inputs,
     )
-
-
-def _depth_model(text: str | None) -> ModelChoice | None:
-    from transforms.depth.model import ModelChoice
-
-    return None if text in (None, "none") else ModelChoice.parse(text)
 
 
 def _generate(arguments: argparse.Namespace) -> int:
@@ -353,7 +345,8 @@ def _verify(arguments: argparse.Namespace) -> int:
         from pipeline.repair import repair
         from pipeline.run.options import pipeline_options
 
-        model, options = _depth_model(arguments.depth_model), pipeline_options([])
+        model = parse_model(arguments.depth_model) if arguments.depth_model else None
+        options = pipeline_options([])
         with _beam_log(verbose=False):
             made = repair(arguments.dataset, model, options)
         print(f"{made} {'shard was' if made == 1 else 'shards were'} made again")

@@ -37,7 +37,6 @@ from transforms.segments import ShardLayout
 
 # A change of any of these may change bytes.
 _VERSIONED = ("depthmask", "apache-beam", "numpy", "pillow")
-_VERSIONED_DEPTH = {"onnx": ("onnxruntime",)}
 
 
 def generate(job: Job, output: str, options: PipelineOptions, restart: bool = False) -> int:
@@ -64,7 +63,7 @@ def generate(job: Job, output: str, options: PipelineOptions, restart: bool = Fa
         trial = make_trial(stage, plan, inputs.source) if stage or state is State.FRESH else None
         depth = trial.depth if trial else None
         device = depth_device(options) if depth else {}
-        description = _describe(_settled(job), workspace, inputs, depth, device)
+        description = _describe(_settled(job), workspace, inputs, stage, depth, device)
         print_findings(inputs.findings)
         if trial and state is State.FRESH:
             # Segments are still there while they are joined to shards.
@@ -154,12 +153,11 @@ def _describe(
     recipe: Recipe,
     workspace: Workspace,
     inputs: PreparedSet,
+    stage: DepthStage | None,
     depth: DepthInfo | None,
     device: dict[str, str],
 ) -> DatasetDescription:
-    names = _VERSIONED + (
-        _VERSIONED_DEPTH.get(depth.kind, ("keras", "tensorflow")) if depth else ()
-    )
+    names = _VERSIONED + (stage.model.packages if stage else ())
     versions = {name: _version(name) for name in names}
     return DatasetDescription(
         output=workspace.output,

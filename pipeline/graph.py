@@ -62,7 +62,7 @@ class MakeSegments(beam.PTransform):  # type: ignore[misc]
             image=recipe.image,
             mask=recipe.masks,
             binary_masks=not recipe.masks.soft,
-            depth=depth.storage if depth else None,
+            depth=depth.settings if depth else None,
         )
         chunks = (
             keys

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.inputs.folders import InputFolders
 from pipeline.recipes.schema import Recipe
-from transforms.depth.builtin import builtin_input
 from transforms.depth.interface import PictureSize
-from transforms.depth.kinds import _interface
 from transforms.depth.model import DepthStage, ModelChoice
 
 
@@ -29,14 +27,5 @@ class Job:
 
 def depth_stage(model: ModelChoice, recipe: Recipe) -> DepthStage:
     """How `model` is run for `recipe`. Raises UserError where the two do not go together."""
-    depth = recipe.depth
     canvas = PictureSize(width=recipe.canvas.width, height=recipe.canvas.height)
-    return DepthStage(
-        model=model,
-        interface=_interface(model, depth),
-        storage=depth,
-        canvas=canvas,
-        input=depth.input or (builtin_input(canvas) if model.kind == "builtin" else None),
-        batch_size=depth.batch_size,
-        precision=depth.precision,
-    )
+    return DepthStage(model, model.interface(recipe.depth), recipe.depth, canvas)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import posixpath
 import sys
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from depthmask.errors import RunError, UserError
-from depthmask.manifest import MANIFEST, PREPARED
+from depthmask.manifest import MANIFEST, PREPARED, ModelIdentity
 from depthmask.tally import Tally
 from pipeline.dataset.description import DatasetDescription, DepthInfo
 from pipeline.generate import run_job, shard_layout
@@ -19,9 +18,8 @@ from pipeline.probe import make_trial
 from pipeline.recipes.schema import Recipe
 from pipeline.run.lock import at_work
 from pipeline.run.workspace import Workspace
-from transforms.depth.builtin import builtin_path
+from transforms.depth.kinds import parse_model
 from transforms.depth.model import DepthStage, ModelChoice
-from transforms.depth.model_files import checksum
 from transforms.elements import Shard, ShardKey
 from transforms.encode import index_rows
 from transforms.io.files import crc_text, exists, rename_file, stored_checksum
@@ -104,27 +102,22 @@ def _is_intact(path: str, entry: dict[str, Any]) -> bool:
 def _depth_stage(
     manifest: dict[str, Any], recipe: Recipe, depth_model: ModelChoice | None
 ) -> DepthStage | None:
-    made_with = manifest["run"]["depth_model"]
-    if made_with is None:
+    if manifest["run"]["depth_model"] is None:
         return None
-    if depth_model is None and made_with["kind"] == "builtin":
-        depth_model = ModelChoice("builtin")
+    made_by = ModelIdentity.from_json(manifest["run"]["depth_model"])
+    if depth_model is None and not made_by.name:
+        depth_model = parse_model(made_by.kind)
     if depth_model is None:
         raise UserError(
-            f"the dataset has depth: name its model too, by --depth-model {made_with['kind']}:"
-            f"PATH/{made_with['name']}."
+            f"the dataset has depth: name its model too, by --depth-model {made_by.kind}:"
+            f"PATH/{made_by.name}."
         )
-    crc = crc_text(checksum(depth_model.path or builtin_path()))
-    kind, name = depth_model.kind, posixpath.basename(depth_model.path.rstrip("/"))
-    if kind != made_with["kind"] or (name and name != made_with["name"]):
+    given = depth_model.identity()
+    if given != made_by:
         raise UserError(
-            f"this dataset's depth was made by {made_with['kind']}:{made_with['name']}, not by "
-            f"{kind}:{name}: a model's kind and name can decide its scale."
-        )
-    if crc != made_with["crc32c"]:
-        raise UserError(
-            f"{depth_model} is not the model that made this dataset's depth (CRC-32C {crc} instead "
-            f"of {made_with['crc32c']}, {made_with['name']})."
+            f"this dataset's depth was made by {made_by} (CRC-32C {made_by.crc32c}), not by "
+            f"{given} (CRC-32C {given.crc32c}). Give the same model under the same name: kind and "
+            "name can decide its scale."
         )
     return depth_stage(depth_model, recipe)
 
@@ -148,9 +141,7 @@ def _description(
             height=depth["height"],
             quantity=depth["quantity"],
             metric=recipe.depth.model.metric,
-            kind=model["kind"],
-            model=model["name"],
-            crc32c=model["crc32c"],
+            model=ModelIdentity.from_json(model),
         ),
     )
 

@@ -15,7 +15,7 @@ from pipeline.inputs.folders import InputFolders
 from pipeline.job import Job
 from pipeline.recipes.loading import load_recipe
 from pipeline.run.options import pipeline_options
-from transforms.depth.model import ModelChoice
+from transforms.depth.kinds import parse_model
 
 ONE_WORKER = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
 
@@ -71,7 +71,7 @@ def make_dataset(
             *settings,
         ],
     )
-    model = ModelChoice.parse(depth_model) if depth_model else None
+    model = parse_model(depth_model) if depth_model else None
     job = Job(folders, recipe, model, skip_bad_inputs=False)
     generate(job, str(output), pipeline_options(options), restart)
     return output
