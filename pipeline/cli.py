@@ -410,6 +410,7 @@ def _add_verbose(parser: ArgumentParser) -> None:
 def _add_request(parser: ArgumentParser) -> None:
     from pipeline.recipes.loading import builtin_recipes
     from pipeline.request import DEFAULT_MODEL, DEFAULT_RECIPE
+    from transforms.depth.kinds import USAGE
 
     parser.add_argument("--backgrounds", required=True, metavar="DIR")
     parser.add_argument("--foregrounds", required=True, metavar="DIR", help="cut-outs (RGBA)")
@@ -431,8 +432,7 @@ def _add_request(parser: ArgumentParser) -> None:
         "--depth-model",
         default=DEFAULT_MODEL,
         metavar="MODEL",
-        help="builtin (small, for trying out), none, densedepth:FILE.h5, keras:FILE.keras (or a "
-        "SavedModel folder) or onnx:FILE.onnx; files may be gs://…",
+        help=f"one of: {USAGE}; files may be gs://…",
     )
     parser.add_argument(
         "--skip-bad-inputs",

@@ -22,7 +22,6 @@ from pipeline.inputs.findings import log_findings
 from pipeline.inputs.prepare import PreparedSet, prepare_inputs
 from pipeline.job import Draft, Job
 from pipeline.probe import probe
-from pipeline.recipes.schema import Recipe
 from pipeline.request import Request
 from pipeline.run.dataflow import depth_device, resource_hints
 from pipeline.run.disk import check_room_on_disk
@@ -36,7 +35,6 @@ from transforms.io.files import AnyPath, checked_path, crc_text, join, rename_fi
 _LOG = logging.getLogger("depthmask")
 # A change of any of these may change bytes.
 _VERSIONED = ("depthmask", "apache-beam", "numpy", "pillow")
-_VERSIONED_DEPTH = {"onnx": ("onnxruntime",)}
 
 
 def generate(
@@ -68,7 +66,7 @@ def generate(
         probed = probe(draft) if draft.depth or state is State.FRESH else None
         depth = probed.depth if probed else None
         device = depth_device(beam_options) if depth else {}
-        description = _describe(draft.recipe, workspace, inputs, depth, device)
+        description = _describe(draft, workspace, inputs, depth, device)
         log_findings(inputs.findings)
         if probed and state is State.FRESH:
             # Segments are still there while they are joined to shards.
@@ -133,19 +131,17 @@ def run_job(job: Job, options: PipelineOptions) -> None:
 
 
 def _describe(
-    recipe: Recipe,
+    draft: Draft,
     workspace: Workspace,
     inputs: PreparedSet,
     depth: DepthInfo | None,
     device: dict[str, str],
 ) -> DatasetDescription:
-    names = _VERSIONED + (
-        _VERSIONED_DEPTH.get(depth.kind, ("keras", "tensorflow")) if depth else ()
-    )
+    names = _VERSIONED + (draft.depth.model.packages if draft.depth else ())
     versions = {name: _version(name) for name in names}
     return DatasetDescription(
         output=workspace.output,
-        recipe=recipe,
+        recipe=draft.recipe,
         input_tally=inputs.tally,
         input_checksums={name: crc_text(inputs.checksums[name]) for name in PREPARED},
         findings=tuple(finding.to_json() for finding in inputs.findings),

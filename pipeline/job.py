@@ -11,9 +11,7 @@ import google_crc32c
 from pipeline.dataset.description import DatasetDescription
 from pipeline.plan.plan import Plan
 from pipeline.recipes.schema import Recipe
-from transforms.depth.builtin import builtin_input
 from transforms.depth.interface import PictureSize
-from transforms.depth.kinds import _interface
 from transforms.depth.model import DepthStage, ModelChoice
 from transforms.encode import RecordEncoder
 from transforms.io.files import crc_text
@@ -35,7 +33,11 @@ class Draft:
     @classmethod
     def of(cls, recipe: Recipe, source: PreparedSource, model: ModelChoice | None) -> Draft:
         """Raises UserError where the recipe and the depth model do not go together."""
-        return Draft(recipe, source, _depth_stage(model, recipe) if model else None)
+        if model is None:
+            return Draft(recipe, source, None)
+        canvas = PictureSize(width=recipe.canvas.width, height=recipe.canvas.height)
+        stage = DepthStage(model, model.interface(recipe.depth), recipe.depth, canvas)
+        return Draft(recipe, source, stage)
 
     @functools.cached_property
     def plan(self) -> Plan:
@@ -49,7 +51,7 @@ class Draft:
             image=self.recipe.image,
             mask=self.recipe.masks,
             binary_masks=not self.recipe.masks.soft,
-            depth=self.depth.storage if self.depth else None,
+            depth=self.depth.settings if self.depth else None,
         )
 
 
@@ -70,17 +72,3 @@ class Job(Draft):
             crc_text(google_crc32c.value(run)),
             self.plan.shard_sizes,
         )
-
-
-def _depth_stage(model: ModelChoice, recipe: Recipe) -> DepthStage:
-    depth = recipe.depth
-    canvas = PictureSize(width=recipe.canvas.width, height=recipe.canvas.height)
-    return DepthStage(
-        model=model,
-        interface=_interface(model, depth),
-        storage=depth,
-        canvas=canvas,
-        input=depth.input or (builtin_input(canvas) if model.kind == "builtin" else None),
-        batch_size=depth.batch_size,
-        precision=depth.precision,
-    )

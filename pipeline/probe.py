@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
-import posixpath
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -15,13 +14,9 @@ from depthmask.errors import DepthModelError, UserError
 from pipeline.dataset.description import DepthInfo
 from pipeline.job import Draft
 from transforms.compose import compose_chunk
-from transforms.depth.builtin import builtin_path
-from transforms.depth.kinds import load_depth_model
 from transforms.depth.model import DepthStage
-from transforms.depth.model_files import checksum
 from transforms.depth.storage import is_flat
 from transforms.elements import ChunkKey, ChunkSpec
-from transforms.io.files import crc_text
 from transforms.prepared import PreparedInputs
 
 # Examples that are made to learn how large one is; with depth, a batch of the model.
@@ -61,9 +56,9 @@ def _probe(draft: Draft) -> Probe:
     recipe, stage, plan = draft.recipe, draft.depth, draft.plan
     shard = plan.shard_keys()[0]
     size = plan.shard_sizes[shard.split][shard.shard]
-    tried = min(stage.batch_size, recipe.chunk_examples) if stage else _SAMPLE
+    tried = min(stage.settings.batch_size, recipe.chunk_examples) if stage else _SAMPLE
     spec = plan.chunk(ChunkKey(shard, 0, min(tried, size)))
-    model = load_depth_model(stage) if stage else None
+    model = stage.load() if stage else None
     chunk = compose_chunk(spec, PreparedInputs(draft.source), recipe.masks.binary_threshold)
     depth = None
     if stage and model:
@@ -76,15 +71,12 @@ def _probe(draft: Draft) -> Probe:
 
 
 def _depth_info(stage: DepthStage, depths: np.ndarray) -> DepthInfo:
-    path = stage.model.path or builtin_path()
     return DepthInfo(
         width=depths.shape[2],
         height=depths.shape[1],
         quantity=stage.interface.quantity,
         metric=stage.interface.metric,
-        kind=stage.model.kind,
-        model=posixpath.basename(path.rstrip("/")),
-        crc32c=crc_text(checksum(path)),
+        model=stage.model.identity(),
     )
 
 
@@ -93,22 +85,22 @@ def _check_depth(stage: DepthStage, spec: ChunkSpec, depths: np.ndarray) -> None
     for placement, depth in zip(spec.placements, depths, strict=True):
         if not np.isfinite(depth).all():
             raise DepthModelError(
-                f"{stage.model}: the model gives NaN or infinite depth for {placement.id}. Is "
-                "what it takes (depth.model: white, mean, std, channels) declared rightly?"
+                f"{stage.model}: the model returns NaN or infinite depth for {placement.id}. Is "
+                "its input declared correctly (depth.model: input_max, mean, std, channel_order)?"
             )
     if stage.interface.metric and (depths <= 0).all():
         raise DepthModelError(
-            f"{stage.model}: the model gives no depth above 0. Is depth.model.gives right?"
+            f"{stage.model}: the model returns no depth above 0. Is depth.model.output correct?"
         )
-    if stage.storage.clipped_share(depths) > _CLIPPED:
+    if stage.settings.clipped_share(depths) > _CLIPPED:
         remedy = (
-            "Set depth.scale, or depth.model.unit rightly."
+            "Correct depth.scale or depth.model.unit."
             if stage.interface.metric
             else "Set depth.storage to norm8, or depth.scale."
         )
         raise DepthModelError(
-            f"{stage.model}: the model gives {depths.min():,.4g} to {depths.max():,.4g}, which "
-            f"does not go into 16 bits in steps of {stage.storage.scale:g}. {remedy}"
+            f"{stage.model}: the model returns {depths.min():,.4g} to {depths.max():,.4g}, "
+            f"which does not fit into 16 bits in steps of {stage.settings.scale:g}. {remedy}"
         )
-    if is_flat(stage.storage.quantise(depths)).all():
-        raise DepthModelError(f"{stage.model}: the model gives the same depth for every pixel.")
+    if is_flat(stage.settings.quantise(depths)).all():
+        raise DepthModelError(f"{stage.model}: the model returns the same depth for every pixel.")

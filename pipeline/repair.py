@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from depthmask.errors import RunError, UserError
-from depthmask.manifest import MANIFEST, PREPARED
+from depthmask.manifest import MANIFEST, PREPARED, ModelIdentity
 from depthmask.tally import Tally
 from pipeline.dataset.description import DatasetDescription, DepthInfo
 from pipeline.generate import run_job
@@ -19,9 +18,8 @@ from pipeline.recipes.schema import Recipe
 from pipeline.run.lock import at_work
 from pipeline.run.options import pipeline_options
 from pipeline.run.workspace import Workspace
-from transforms.depth.builtin import builtin_path
+from transforms.depth.kinds import parse_model
 from transforms.depth.model import ModelChoice
-from transforms.depth.model_files import checksum
 from transforms.elements import Shard, ShardKey
 from transforms.io.files import (
     AnyPath,
@@ -56,7 +54,7 @@ def repair(dataset: AnyPath, depth_model: str | None = None, options: Sequence[s
     made is not what the manifest promises.
     """
     output = checked_path(dataset)
-    model = ModelChoice.parse(depth_model) if depth_model not in (None, "none") else None
+    model = None if depth_model is None else parse_model(depth_model)
     beam_options = pipeline_options(options, {"DIR": output})
     workspace = Workspace(output)
     set_aside = workspace.work_path(MANIFEST)
@@ -120,27 +118,22 @@ def _is_intact(path: str, entry: dict[str, Any]) -> bool:
 
 def _model(manifest: dict[str, Any], depth_model: ModelChoice | None) -> ModelChoice | None:
     """The model that made the depth, if there is any. Raises UserError where another is given."""
-    made_with = manifest["run"]["depth_model"]
-    if made_with is None:
+    if manifest["run"]["depth_model"] is None:
         return None
-    if depth_model is None and made_with["kind"] == "builtin":
-        depth_model = ModelChoice("builtin")
+    made_by = ModelIdentity.from_json(manifest["run"]["depth_model"])
+    if depth_model is None and not made_by.name:
+        depth_model = parse_model(made_by.kind)
     if depth_model is None:
         raise UserError(
-            f"the dataset has depth: name its model too, by --depth-model {made_with['kind']}:"
-            f"PATH/{made_with['name']}."
+            f"the dataset has depth: name its model too, by --depth-model {made_by.kind}:"
+            f"PATH/{made_by.name}."
         )
-    crc = crc_text(checksum(depth_model.path or builtin_path()))
-    kind, name = depth_model.kind, posixpath.basename(depth_model.path.rstrip("/"))
-    if kind != made_with["kind"] or (name and name != made_with["name"]):
+    given = depth_model.identity()
+    if given != made_by:
         raise UserError(
-            f"this dataset's depth was made by {made_with['kind']}:{made_with['name']}, not by "
-            f"{kind}:{name}: a model's kind and name can decide its scale."
-        )
-    if crc != made_with["crc32c"]:
-        raise UserError(
-            f"{depth_model} is not the model that made this dataset's depth (CRC-32C {crc} instead "
-            f"of {made_with['crc32c']}, {made_with['name']})."
+            f"this dataset's depth was made by {made_by} (CRC-32C {made_by.crc32c}), not by "
+            f"{given} (CRC-32C {given.crc32c}). Give the same model under the same name: kind and "
+            "name can decide its scale."
         )
     return depth_model
 
@@ -164,9 +157,7 @@ def _description(
             height=depth["height"],
             quantity=depth["quantity"],
             metric=recipe.depth.model.metric,
-            kind=model["kind"],
-            model=model["name"],
-            crc32c=model["crc32c"],
+            model=ModelIdentity.from_json(model),
         ),
     )
 

@@ -9,11 +9,13 @@ from typing import Any
 from pipeline.inputs.folders import InputFolders
 from pipeline.recipes.loading import load_recipe
 from pipeline.recipes.schema import Recipe
+from transforms.depth.builtin import BuiltinModel
+from transforms.depth.kinds import parse_model
 from transforms.depth.model import ModelChoice
 from transforms.io.files import AnyPath, checked_path
 
 DEFAULT_RECIPE = "default"
-DEFAULT_MODEL = "builtin"
+DEFAULT_MODEL = BuiltinModel.kind
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Request:
         return cls(
             folders,
             _settled(load_recipe(recipe, settings), folders),
-            ModelChoice.parse(depth_model) if depth_model not in (None, "none") else None,
+            None if depth_model is None else parse_model(depth_model),
             skip_bad_inputs,
         )
 

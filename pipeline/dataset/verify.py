@@ -419,16 +419,9 @@ class _ExampleChecker:
         report.examples += n
 
     def _check_depth(self, names: list[str], stored: np.ndarray, report: ShardReport) -> None:
-        """metric16 stores no 0; norm8 and plasma8 stretch each map end to end; none is flat."""
-        storage = self._recipe.depth
-        lossy = storage.codec.format == "jpeg"
         for name, depth in zip(names, stored, strict=True):
-            if (depth == depth[:1, :1]).all():
-                report.add("depth", f"{name}: the same depth in every pixel")
-            elif storage.storage == "metric16" and (depth == 0).any():
-                report.add("depth", f"{name}: pixels without depth")
-            elif not lossy and not all((depth == end).all(axis=2).any() for end in storage.ends):
-                report.add("depth", f"{name}: not from the least to the greatest value")
+            if fault := self._recipe.depth.fault(depth):
+                report.add("depth", f"{name}: {fault}")
 
     def _check_outside(
         self, name: str, image: np.ndarray, background: str, box: _Box, report: ShardReport
