@@ -131,9 +131,9 @@ def _model(manifest: dict[str, Any], depth_model: ModelChoice | None) -> ModelCh
     given = depth_model.identity()
     if given != made_by:
         raise UserError(
-            f"this dataset's depth was made by {made_by} (CRC-32C {made_by.crc32c}), not by "
-            f"{given} (CRC-32C {given.crc32c}). Give the same model under the same name: kind and "
-            "name can decide its scale."
+            f"this dataset's depth was made by {made_by} (CRC-32C {crc_text(made_by.crc32c)}), not "
+            f"by {given} (CRC-32C {crc_text(given.crc32c)}). Give the same model under the same "
+            "name: kind and name can decide its scale."
         )
     return depth_model
 

@@ -60,8 +60,7 @@ class ModelChoice(abc.ABC):
 
     def identity(self) -> ModelIdentity:
         """Reads the files. Raises DepthModelError where one is missing."""
-        name = posixpath.basename(self.path)
-        return ModelIdentity(self.kind, name, f"{checksum(self.files):08x}")
+        return ModelIdentity(self.kind, posixpath.basename(self.path), checksum(self.files))
 
     def interface(self, settings: DepthSettings) -> ModelInterface:
         """Returns what the recipe declares. Raises UserError where that is not right."""
