@@ -369,7 +369,7 @@ def _gallery(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from pipeline.export.export import export
+    from pipeline.export import export_dataset
     from pipeline.run.dataflow import check_for_dataflow, uses_dataflow
     from pipeline.run.options import pipeline_options
 
@@ -378,7 +378,8 @@ def _export(arguments: argparse.Namespace) -> int:
         paths = {"DIR": arguments.dataset, "DEST": arguments.output}
         check_for_dataflow(options, paths, depth=False)
     with _beam_log(arguments.verbose):
-        export(arguments.dataset, arguments.output, arguments.layout, options)
+        exported = export_dataset(arguments.dataset, arguments.output, arguments.layout, options)
+    print(exported)
     return 0
 
 

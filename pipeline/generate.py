@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.metadata
 import json
 import sys
 import zlib
-from typing import Any
 
 import apache_beam as beam
-import google_crc32c
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -25,15 +22,15 @@ from pipeline.plan.plan import Plan, shards_text
 from pipeline.probe import make_trial
 from pipeline.recipes.schema import Recipe
 from pipeline.run.dataflow import depth_device, resource_hints
-from pipeline.run.disk import check_room_on_disk, size_text
-from pipeline.run.lock import at_work
-from pipeline.run.progress import Progress, count_examples
+from pipeline.run.disk import check_disk_space, size_text
+from pipeline.run.lock import locked
+from pipeline.run.progress import Progress
 from pipeline.run.submit import run_pipeline
-from pipeline.run.workspace import INPUTS, State, Workspace, differences
+from pipeline.run.workspace import INPUTS, State, Workspace, provenance_checksum
 from transforms.depth.model import DepthStage
 from transforms.io.files import crc_text, join, read_file, rename_file
 from transforms.prepared import PreparedSource
-from transforms.segments import ShardLayout
+from transforms.segments import ShardStore
 
 # A change of any of these may change bytes.
 _VERSIONED = ("depthmask", "apache-beam", "numpy", "pillow")
@@ -52,15 +49,14 @@ def generate(job: Job, output: str, options: PipelineOptions, restart: bool = Fa
     """
     FileSystems.set_options(options)  # credentials: Beam itself would set them only later
     workspace = Workspace(output)
-    workspace.state()  # refuses a folder of something else before anything is put into it
-    with at_work(workspace):
+    with locked(workspace) as found:
         inputs = prepare_inputs(
             job.folders, job.recipe, workspace.work_path(INPUTS), job.skip_bad_inputs
         )
         plan = Plan(job.recipe, inputs.source.backgrounds, inputs.source.foregrounds)
         _ = plan.splits  # refuses what cannot be dealt out
         stage = job.depth_stage
-        state = State.FRESH if restart else workspace.state()
+        state = State.FRESH if restart else found
         trial = make_trial(stage, plan, inputs.source) if stage or state is State.FRESH else None
         depth = trial.depth if trial else None
         device = depth_device(options) if depth else {}
@@ -69,21 +65,21 @@ def generate(job: Job, output: str, options: PipelineOptions, restart: bool = Fa
         if trial and state is State.FRESH:
             # Segments are still there while they are joined to shards.
             needed = 2 * trial.bytes_an_example * plan.examples
-            check_room_on_disk(
+            check_disk_space(
                 output, "the dataset", needed, workspace.total_bytes() if restart else 0
             )
         if restart:  # only now that nothing is refused any more
-            workspace.clear()
+            workspace.delete_all()
         if state is State.FINISHED:
-            _refuse_another(workspace.read_manifest()["run"], description.run, output, state)
+            workspace.refuse_another(state, description.run)
             _check_shards_are_there(workspace)
             print("nothing is left to do", file=sys.stderr)
         else:
             if state is State.UNFINISHED:
-                _refuse_another(workspace.read_run(), description.run, output, state)
-                workspace.sweep()
+                workspace.refuse_another(state, description.run)
+                workspace.delete_partial()
                 print("going on with the unfinished run", file=sys.stderr)
-            workspace.write_run(description.run)
+            workspace.write_provenance(description.run)
             for name in PREPARED:
                 rename_file(join(workspace.work_path(INPUTS), name), workspace.path(name))
             run_job(plan, inputs.source.moved(output), stage, description, options)
@@ -99,23 +95,6 @@ def _settled(job: Job) -> Recipe:
     return job.recipe.model_copy(update={"masks": masks})
 
 
-def _refuse_another(before: dict[str, Any], now: dict[str, Any], output: str, state: State) -> None:
-    lines = differences(before, now)
-    for name in PREPARED:
-        lines = [
-            f"{line} (of the {name.split('.')[0]}: pictures were added, taken away or changed)"
-            if line.startswith(f"inputs.{name}")
-            else line
-            for line in lines
-        ]
-    if lines:
-        listing = "\n".join(f"  {line}" for line in lines)
-        raise UserError(
-            f"{output} holds {state.value} of another job. What differs:\n{listing}\n"
-            "Give another --output, or begin anew by --restart, which deletes what is there."
-        )
-
-
 def _check_shards_are_there(workspace: Workspace) -> None:
     sizes = workspace.sizes()
     for shard in workspace.read_manifest()["shards"]:
@@ -126,11 +105,11 @@ def _check_shards_are_there(workspace: Workspace) -> None:
             )
 
 
-def shard_layout(plan: Plan, description: DatasetDescription) -> ShardLayout:
+def shard_store(plan: Plan, description: DatasetDescription) -> ShardStore:
     """Where the run that makes this dataset puts what it makes."""
     workspace = description.workspace
-    run = crc_text(google_crc32c.value(json.dumps(description.run, sort_keys=True).encode()))
-    return ShardLayout(workspace.output, workspace.work_folder, run, plan.shard_sizes)
+    run = provenance_checksum(description.run)
+    return ShardStore(workspace.output, workspace.work_folder, run, plan.shard_sizes)
 
 
 def run_job(
@@ -141,12 +120,13 @@ def run_job(
     options: PipelineOptions,
 ) -> None:
     """Runs the graph over a workspace whose run is written down. Raises RunError."""
-    layout = shard_layout(plan, description)
+    store = shard_store(plan, description)
     print(plan.summary, file=sys.stderr)
     pipeline = beam.Pipeline(options=options)
     hints = resource_hints(options, depth is not None)
-    build_graph(pipeline, plan, source, depth, layout, description, hints)
-    with Progress(plan.examples, layout.work_folder, functools.partial(count_examples, layout)):
+    build_graph(pipeline, plan, source, depth, store, description, hints)
+    sizes = store.sizes_by_name
+    with Progress(plan.examples, store.work_folder, lambda: store.count_examples(sizes)):
         run_pipeline(pipeline)
 
 

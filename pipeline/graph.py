@@ -10,25 +10,18 @@ from apache_beam.pvalue import AsList, AsSingleton
 from pipeline.dataset.description import DatasetDescription
 from pipeline.dataset.finish import finish_dataset
 from pipeline.plan.plan import Plan
+from transforms.assemble import FindFinishedWork, JoinParts
 from transforms.compose import Compose
 from transforms.depth.estimate import EstimateDepth
 from transforms.depth.model import DepthStage
 from transforms.encode import Encode, RecordEncoder
 from transforms.prepared import PreparedSource
-from transforms.segments import (
-    CHUNKS,
-    FINISHED,
-    SEGMENTS,
-    AssembleShards,
-    ShardLayout,
-    TakeStock,
-    WriteSegments,
-)
+from transforms.segments import ShardStore, WriteSegments
 from transforms.statistics import ChannelStatistics
 
 
 @dataclass
-class FinishDataset(beam.PTransform):  # type: ignore[misc]
+class FinishDataset(beam.PTransform):
     """Writes what describes the dataset, once every shard stands; the manifest last of all."""
 
     description: DatasetDescription
@@ -44,7 +37,7 @@ class FinishDataset(beam.PTransform):  # type: ignore[misc]
 
 
 @dataclass
-class MakeSegments(beam.PTransform):  # type: ignore[misc]
+class MakeSegments(beam.PTransform):
     """From chunk keys to segments. Pixels live in here only.
 
     Resource hints are given to this whole, never to a step of it: a runner fuses steps of the same
@@ -54,7 +47,7 @@ class MakeSegments(beam.PTransform):  # type: ignore[misc]
     plan: Plan
     source: PreparedSource
     depth: DepthStage | None
-    layout: ShardLayout
+    store: ShardStore
 
     def expand(self, keys: beam.PCollection) -> beam.PCollection:
         recipe, depth = self.plan.recipe, self.depth
@@ -71,7 +64,7 @@ class MakeSegments(beam.PTransform):  # type: ignore[misc]
         )
         if depth:
             chunks |= "EstimateDepth" >> EstimateDepth(depth)
-        return chunks | "Encode" >> Encode(encoder) | "WriteSegments" >> WriteSegments(self.layout)
+        return chunks | "Encode" >> Encode(encoder) | "WriteSegments" >> WriteSegments(self.store)
 
 
 def build_graph(
@@ -79,26 +72,26 @@ def build_graph(
     plan: Plan,
     source: PreparedSource,
     depth: DepthStage | None,
-    layout: ShardLayout,
+    store: ShardStore,
     description: DatasetDescription,
     hints: dict[str, str],
 ) -> None:
     """Adds the whole graph to `pipeline`; `hints` says what the steps that handle pixels run on.
 
-    What an interrupted run has finished is taken stock of first, and not made again.
+    What an interrupted run has finished is found first, and not made again.
     """
-    stock = (
+    found = (
         pipeline
         | "Shards" >> beam.Create(plan.shard_keys())
-        | "TakeStock" >> TakeStock(layout, plan.chunk_keys)
+        | "FindFinishedWork" >> FindFinishedWork(store, plan.chunk_keys)
     )
-    made = stock[CHUNKS] | "MakeSegments" >> MakeSegments(
-        plan, source, depth, layout
+    made = found.missing | "MakeSegments" >> MakeSegments(
+        plan, source, depth, store
     ).with_resource_hints(**hints)
     shards = (
-        (made, stock[SEGMENTS], stock[FINISHED])
+        (made, found.made, found.files)
         | "AllParts" >> beam.Flatten()
-        | "AssembleShards" >> AssembleShards(layout)
+        | "AssembleShards" >> JoinParts(store)
     )
     statistics = shards | "ChannelStatistics" >> ChannelStatistics()
     _ = shards | "FinishDataset" >> FinishDataset(description, statistics)

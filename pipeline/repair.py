@@ -12,21 +12,21 @@ from depthmask.errors import RunError, UserError
 from depthmask.manifest import MANIFEST, PREPARED
 from depthmask.tally import Tally
 from pipeline.dataset.description import DatasetDescription, DepthInfo
-from pipeline.generate import run_job, shard_layout
+from pipeline.generate import run_job, shard_store
 from pipeline.job import depth_stage
 from pipeline.plan.plan import Plan
 from pipeline.probe import make_trial
 from pipeline.recipes.schema import Recipe
-from pipeline.run.lock import at_work
+from pipeline.run.lock import locked
 from pipeline.run.workspace import Workspace
 from transforms.depth.builtin import builtin_path
 from transforms.depth.model import DepthStage, ModelChoice
 from transforms.depth.model_files import checksum
-from transforms.elements import Shard, ShardKey
+from transforms.elements import ShardKey
 from transforms.encode import index_rows
-from transforms.io.files import crc_text, exists, rename_file, stored_checksum
+from transforms.io.files import WrittenFile, crc_text, exists, rename_file, stored_checksum
 from transforms.prepared import PreparedSource
-from transforms.segments import ShardLayout, describe_shard
+from transforms.segments import ShardStore
 
 
 def repair(output: str, depth_model: ModelChoice | None, options: PipelineOptions) -> int:
@@ -45,16 +45,16 @@ def repair(output: str, depth_model: ModelChoice | None, options: PipelineOption
             f"{output} has no manifest, so it is no finished dataset. Run generate again to "
             "finish it."
         )
-    with at_work(workspace):
+    with locked(workspace):
         if not exists(workspace.path(MANIFEST)):  # an interrupted repair
             rename_file(set_aside, workspace.path(MANIFEST))
         manifest = workspace.read_manifest()
         source = _open_inputs(workspace, manifest)
-        recipe = Recipe.model_validate(manifest["run"]["recipe"])
+        recipe = Recipe.model_validate(manifest["provenance"]["recipe"])
         plan = Plan(recipe, source.backgrounds, source.foregrounds)
         depth = _depth_stage(manifest, recipe, depth_model)
         description = _description(workspace, manifest, recipe)
-        layout = shard_layout(plan, description)
+        store = shard_store(plan, description)
         if depth:
             make_trial(depth, plan, source)  # refuses one that does not run here
             if device := description.versions.get("accelerator"):
@@ -65,12 +65,12 @@ def repair(output: str, depth_model: ModelChoice | None, options: PipelineOption
                 )
         damaged = 0
         for key, entry in zip(plan.shard_keys(), manifest["shards"], strict=True):
-            if _is_intact(layout.path(key), entry):
-                _write_down(key, entry, plan, layout)
+            if _is_intact(store.path(store.shard_name(key)), entry):
+                _write_down(key, entry, plan, store)
             else:
                 damaged += 1
                 print(f"making {entry['file']} again", file=sys.stderr)
-        workspace.write_run(description.run)
+        workspace.write_provenance(description.run)
         rename_file(workspace.path(MANIFEST), set_aside)
         run_job(plan, source, depth, description, options)
         changed = _changed(manifest, workspace.read_manifest())
@@ -104,7 +104,7 @@ def _is_intact(path: str, entry: dict[str, Any]) -> bool:
 def _depth_stage(
     manifest: dict[str, Any], recipe: Recipe, depth_model: ModelChoice | None
 ) -> DepthStage | None:
-    made_with = manifest["run"]["depth_model"]
+    made_with = manifest["provenance"]["depth_model"]
     if made_with is None:
         return None
     if depth_model is None and made_with["kind"] == "builtin":
@@ -132,14 +132,14 @@ def _depth_stage(
 def _description(
     workspace: Workspace, manifest: dict[str, Any], recipe: Recipe
 ) -> DatasetDescription:
-    depth, model = manifest["depth"], manifest["run"]["depth_model"]
+    depth, model = manifest["depth"], manifest["provenance"]["depth_model"]
     return DatasetDescription(
         output=workspace.output,
         recipe=recipe,
         input_tally=Tally.from_json(manifest["input_tally"]),
-        input_checksums=manifest["run"]["inputs"],
+        input_checksums=manifest["provenance"]["inputs"],
         findings=tuple(manifest["findings"]),
-        versions=manifest["run"]["made_with"],
+        versions=manifest["provenance"]["made_with"],
         backgrounds=manifest["backgrounds"],
         foregrounds=manifest["foregrounds"],
         depth=depth
@@ -155,20 +155,15 @@ def _description(
     )
 
 
-def _write_down(key: ShardKey, entry: dict[str, Any], plan: Plan, layout: ShardLayout) -> None:
+def _write_down(key: ShardKey, entry: dict[str, Any], plan: Plan, store: ShardStore) -> None:
     """Leaves of a good shard what a run that has just finished it would leave."""
-    shard = Shard(
-        key=key,
-        path=layout.path(key),
-        index_path=layout.index_path(key),
-        examples=entry["examples"],
-        bytes=entry["bytes"],
-        crc32c=int(entry["crc32c"], 16),
-        tally=Tally.from_json(entry["tally"]),
+    written = WrittenFile(
+        store.path(store.shard_name(key)), entry["bytes"], int(entry["crc32c"], 16)
     )
-    left_out = {example.id for example in shard.tally.left_out}
+    tally = Tally.from_json(entry["tally"])
+    left_out = {example.id for example in tally.left_out}
     rows = (index_rows(plan.chunk(chunk), left_out).encode() for chunk in plan.chunk_keys(key))
-    describe_shard(shard, rows, layout)
+    store.describe_shard(key, written, tally, rows)
 
 
 def _changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
