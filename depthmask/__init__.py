@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from depthmask.reading import DatasetInfo, load, read_info
     from pipeline.api import generate, plan
     from pipeline.dataset.verify import verify
-    from pipeline.export.export import export
+    from pipeline.export import export_dataset as export
     from pipeline.repair import repair
 
     __version__: str
@@ -38,16 +38,16 @@ __all__ = [
     "verify",
 ]
 
-# Where the names are that are imported when they are first used.
-_MODULES = {
-    "DatasetInfo": "depthmask.reading",
-    "load": "depthmask.reading",
-    "read_info": "depthmask.reading",
-    "generate": "pipeline.api",
-    "plan": "pipeline.api",
-    "export": "pipeline.export.export",
-    "verify": "pipeline.dataset.verify",
-    "repair": "pipeline.repair",
+# What is imported when it is first used: where it is, and its name there.
+_LAZY = {
+    "DatasetInfo": "depthmask.reading:DatasetInfo",
+    "load": "depthmask.reading:load",
+    "read_info": "depthmask.reading:read_info",
+    "generate": "pipeline.api:generate",
+    "plan": "pipeline.api:plan",
+    "export": "pipeline.export:export_dataset",
+    "verify": "pipeline.dataset.verify:verify",
+    "repair": "pipeline.repair:repair",
 }
 
 
@@ -56,9 +56,10 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("depthmask")
-    if name not in _MODULES:
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = getattr(importlib.import_module(_MODULES[name]), name)
+    module, _, own_name = _LAZY[name].partition(":")
+    globals()[name] = getattr(importlib.import_module(module), own_name)
     return globals()[name]
 
 

@@ -342,7 +342,7 @@ class Export(Command):
     takes_beam_options = True
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        from pipeline.export.layouts import LAYOUTS
+        from pipeline.export import LAYOUTS
 
         parser.add_argument("dataset", metavar="DIR")
         parser.add_argument(
@@ -358,10 +358,10 @@ class Export(Command):
         _add_verbose(parser)
 
     def run(self, arguments: Namespace) -> int:
-        from pipeline.export.export import export
+        from pipeline.export import export_dataset
 
         with _beam_log(arguments.verbose):
-            made = export(
+            made = export_dataset(
                 arguments.dataset, arguments.output, arguments.layout, arguments.beam_options
             )
         print(made)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.metadata
 import logging
 import zlib
 from collections.abc import Sequence
-from typing import Any
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
@@ -24,15 +22,15 @@ from pipeline.job import Draft, Job
 from pipeline.probe import probe
 from pipeline.request import Request
 from pipeline.run.dataflow import depth_device, resource_hints
-from pipeline.run.disk import check_room_on_disk
-from pipeline.run.lock import at_work
+from pipeline.run.disk import check_disk_space
+from pipeline.run.lock import locked
 from pipeline.run.options import pipeline_options
-from pipeline.run.progress import Progress, count_examples
+from pipeline.run.progress import Progress
 from pipeline.run.submit import run_pipeline
-from pipeline.run.workspace import INPUTS, State, Workspace, differences
+from pipeline.run.workspace import INPUTS, State, Workspace
 from transforms.io.files import AnyPath, checked_path, crc_text, join, rename_file
 
-_LOG = logging.getLogger("depthmask")
+_log = logging.getLogger("depthmask")
 # A change of any of these may change bytes.
 _VERSIONED = ("depthmask", "apache-beam", "numpy", "pillow")
 
@@ -56,13 +54,12 @@ def generate(
     beam_options = pipeline_options(options, paths, depth=model is not None)
     FileSystems.set_options(beam_options)  # credentials: Beam itself would set them only later
     workspace = Workspace(output)
-    workspace.state()  # refuses a folder of something else before anything is put into it
-    with at_work(workspace):
+    with locked(workspace) as found:
         inputs = prepare_inputs(
             request.folders, request.recipe, workspace.work_path(INPUTS), request.skip_bad_inputs
         )
         draft = Draft.of(request.recipe, inputs.source, model)
-        state = State.FRESH if restart else workspace.state()
+        state = State.FRESH if restart else found
         probed = probe(draft) if draft.depth or state is State.FRESH else None
         depth = probed.depth if probed else None
         device = depth_device(beam_options) if depth else {}
@@ -71,43 +68,26 @@ def generate(
         if probed and state is State.FRESH:
             # Segments are still there while they are joined to shards.
             needed = 2 * probed.bytes_an_example * draft.plan.examples
-            check_room_on_disk(
+            check_disk_space(
                 output, "the dataset", needed, workspace.total_bytes() if restart else 0
             )
         if restart:  # only now that nothing is refused any more
-            workspace.clear()
+            workspace.delete_all()
         if state is State.FINISHED:
-            _refuse_another(workspace.read_manifest()["run"], description.run, output, state)
+            workspace.refuse_another(state, description.run)
             _check_shards_are_there(workspace)
-            _LOG.info("nothing is left to do")
+            _log.info("nothing is left to do")
         else:
             if state is State.UNFINISHED:
-                _refuse_another(workspace.read_run(), description.run, output, state)
-                workspace.sweep()
-                _LOG.info("going on with the unfinished run")
-            workspace.write_run(description.run)
+                workspace.refuse_another(state, description.run)
+                workspace.delete_partial()
+                _log.info("going on with the unfinished run")
+            workspace.write_provenance(description.run)
             for name in PREPARED:
                 rename_file(join(workspace.work_path(INPUTS), name), workspace.path(name))
             source = inputs.source.moved(output)
             run_job(Job(draft.recipe, source, draft.depth, description), beam_options)
         return open_dataset(output)
-
-
-def _refuse_another(before: dict[str, Any], now: dict[str, Any], output: str, state: State) -> None:
-    lines = differences(before, now)
-    for name in PREPARED:
-        lines = [
-            f"{line} (of the {name.split('.')[0]}: pictures were added, taken away or changed)"
-            if line.startswith(f"inputs.{name}")
-            else line
-            for line in lines
-        ]
-    if lines:
-        listing = "\n".join(f"  {line}" for line in lines)
-        raise UserError(
-            f"{output} holds {state.value} of another job. What differs:\n{listing}\n"
-            "Give another --output, or begin anew by --restart, which deletes what is there."
-        )
 
 
 def _check_shards_are_there(workspace: Workspace) -> None:
@@ -122,11 +102,11 @@ def _check_shards_are_there(workspace: Workspace) -> None:
 
 def run_job(job: Job, options: PipelineOptions) -> None:
     """Runs the graph over a workspace whose run is written down. Raises RunError."""
-    _LOG.info(job.plan.summary)
+    _log.info(job.plan.summary)
     pipeline = beam.Pipeline(options=options)
     build_graph(pipeline, job, resource_hints(options, depth=job.depth is not None))
-    paths = job.shard_paths
-    with Progress(job.plan.examples, paths.work_folder, functools.partial(count_examples, paths)):
+    store, sizes = job.store, job.store.sizes_by_name
+    with Progress(job.plan.examples, store.work_folder, lambda: store.count_examples(sizes)):
         run_pipeline(pipeline)
 
 

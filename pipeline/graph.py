@@ -10,22 +10,16 @@ from apache_beam.pvalue import AsList, AsSingleton
 from pipeline.dataset.description import DatasetDescription
 from pipeline.dataset.finish import finish_dataset
 from pipeline.job import Job
+from transforms.assemble import FindFinishedWork, JoinParts
 from transforms.compose import Compose
 from transforms.depth.estimate import EstimateDepth
 from transforms.encode import Encode
-from transforms.segments import (
-    CHUNKS,
-    FINISHED,
-    SEGMENTS,
-    AssembleShards,
-    TakeStock,
-    WriteSegments,
-)
+from transforms.segments import WriteSegments
 from transforms.statistics import ChannelStatistics
 
 
 @dataclass
-class FinishDataset(beam.PTransform):  # type: ignore[misc]
+class FinishDataset(beam.PTransform):
     """Writes what describes the dataset, once every shard stands; the manifest last of all."""
 
     description: DatasetDescription
@@ -41,7 +35,7 @@ class FinishDataset(beam.PTransform):  # type: ignore[misc]
 
 
 @dataclass
-class MakeSegments(beam.PTransform):  # type: ignore[misc]
+class MakeSegments(beam.PTransform):
     """From chunk keys to segments. Pixels live in here only.
 
     Resource hints are on this as a whole, never on a step of it: a runner only fuses steps with the
@@ -60,9 +54,7 @@ class MakeSegments(beam.PTransform):  # type: ignore[misc]
         if job.depth:
             chunks |= "EstimateDepth" >> EstimateDepth(job.depth)
         return (
-            chunks
-            | "Encode" >> Encode(job.encoder)
-            | "WriteSegments" >> WriteSegments(job.shard_paths)
+            chunks | "Encode" >> Encode(job.encoder) | "WriteSegments" >> WriteSegments(job.store)
         )
 
 
@@ -71,16 +63,16 @@ def build_graph(pipeline: beam.Pipeline, job: Job, hints: dict[str, str]) -> Non
 
     What an interrupted run has finished is found first, and not made again.
     """
-    stock = (
+    found = (
         pipeline
         | "Shards" >> beam.Create(job.plan.shard_keys())
-        | "TakeStock" >> TakeStock(job.shard_paths, job.plan.chunk_keys)
+        | "FindFinishedWork" >> FindFinishedWork(job.store, job.plan.chunk_keys)
     )
-    made = stock[CHUNKS] | "MakeSegments" >> MakeSegments(job).with_resource_hints(**hints)
+    made = found.missing | "MakeSegments" >> MakeSegments(job).with_resource_hints(**hints)
     shards = (
-        (made, stock[SEGMENTS], stock[FINISHED])
+        (made, found.made, found.files)
         | "AllParts" >> beam.Flatten()
-        | "AssembleShards" >> AssembleShards(job.shard_paths)
+        | "AssembleShards" >> JoinParts(job.store)
     )
     statistics = shards | "ChannelStatistics" >> ChannelStatistics()
     _ = shards | "FinishDataset" >> FinishDataset(job.description, statistics)

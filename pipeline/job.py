@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import functools
-import json
 from dataclasses import dataclass
-
-import google_crc32c
 
 from pipeline.dataset.description import DatasetDescription
 from pipeline.plan.plan import Plan
 from pipeline.recipes.schema import Recipe
+from pipeline.run.workspace import provenance_checksum
 from transforms.depth.interface import PictureSize
 from transforms.depth.model import DepthStage, ModelChoice
 from transforms.encode import RecordEncoder
-from transforms.io.files import crc_text
 from transforms.prepared import PreparedSource
-from transforms.segments import ShardLayout
+from transforms.segments import ShardStore
 
 
 @dataclass(frozen=True)
@@ -62,13 +59,7 @@ class Job(Draft):
     description: DatasetDescription
 
     @property
-    def shard_paths(self) -> ShardLayout:
-        """Where its shards go, and what it writes on the way there."""
-        workspace = self.description.workspace
-        run = json.dumps(self.description.run, sort_keys=True).encode()
-        return ShardLayout(
-            workspace.output,
-            workspace.work_folder,
-            crc_text(google_crc32c.value(run)),
-            self.plan.shard_sizes,
-        )
+    def store(self) -> ShardStore:
+        """Where its shards and their segments are kept."""
+        workspace, run = self.description.workspace, provenance_checksum(self.description.run)
+        return ShardStore(workspace.output, workspace.work_folder, run, self.plan.shard_sizes)

@@ -15,14 +15,15 @@ from pipeline.generate import run_job
 from pipeline.job import Draft, Job
 from pipeline.probe import probe
 from pipeline.recipes.schema import Recipe
-from pipeline.run.lock import at_work
+from pipeline.run.lock import locked
 from pipeline.run.options import pipeline_options
 from pipeline.run.workspace import Workspace
 from transforms.depth.kinds import parse_model
 from transforms.depth.model import ModelChoice
-from transforms.elements import Shard, ShardKey
+from transforms.elements import ShardKey
 from transforms.io.files import (
     AnyPath,
+    WrittenFile,
     checked_path,
     crc_text,
     exists,
@@ -30,9 +31,8 @@ from transforms.io.files import (
     stored_checksum,
 )
 from transforms.prepared import PreparedSource
-from transforms.segments import describe_shard
 
-_LOG = logging.getLogger("depthmask")
+_log = logging.getLogger("depthmask")
 
 
 @dataclass(frozen=True)
@@ -63,29 +63,29 @@ def repair(dataset: AnyPath, depth_model: str | None = None, options: Sequence[s
             f"{output} has no manifest, so it is no finished dataset. Run generate again to "
             "finish it."
         )
-    with at_work(workspace):
+    with locked(workspace):
         if not exists(workspace.path(MANIFEST)):  # an interrupted repair
             rename_file(set_aside, workspace.path(MANIFEST))
         manifest = workspace.read_manifest()
         source = _open_inputs(workspace, manifest)
-        recipe = Recipe.model_validate(manifest["run"]["recipe"])
+        recipe = Recipe.model_validate(manifest["provenance"]["recipe"])
         draft = Draft.of(recipe, source, _model(manifest, model))
         job = Job(recipe, source, draft.depth, _description(workspace, manifest, recipe))
         if draft.depth:
             probe(draft)  # refuses one that does not run here
             if device := job.description.versions.get("accelerator"):
-                _LOG.warning(
+                _log.warning(
                     f"depth was made on Dataflow (accelerator: {device}); only a machine of that "
                     "kind makes the same again"
                 )
         damaged = []
         for key, entry in zip(job.plan.shard_keys(), manifest["shards"], strict=True):
-            if _is_intact(job.shard_paths.path(key), entry):
+            if _is_intact(workspace.path(entry["file"]), entry):
                 _write_down(key, entry, job)
             else:
                 damaged.append(entry["file"])
-                _LOG.info(f"making {entry['file']} again")
-        workspace.write_run(job.description.run)
+                _log.info(f"making {entry['file']} again")
+        workspace.write_provenance(job.description.run)
         rename_file(workspace.path(MANIFEST), set_aside)
         run_job(job, beam_options)
         changed = _changed(manifest, workspace.read_manifest())
@@ -118,9 +118,9 @@ def _is_intact(path: str, entry: dict[str, Any]) -> bool:
 
 def _model(manifest: dict[str, Any], depth_model: ModelChoice | None) -> ModelChoice | None:
     """The model that made the depth, if there is any. Raises UserError where another is given."""
-    if manifest["run"]["depth_model"] is None:
+    if manifest["provenance"]["depth_model"] is None:
         return None
-    made_by = ModelIdentity.from_json(manifest["run"]["depth_model"])
+    made_by = ModelIdentity.from_json(manifest["provenance"]["depth_model"])
     if depth_model is None and not made_by.name:
         depth_model = parse_model(made_by.kind)
     if depth_model is None:
@@ -141,14 +141,14 @@ def _model(manifest: dict[str, Any], depth_model: ModelChoice | None) -> ModelCh
 def _description(
     workspace: Workspace, manifest: dict[str, Any], recipe: Recipe
 ) -> DatasetDescription:
-    depth, model = manifest["depth"], manifest["run"]["depth_model"]
+    depth, model = manifest["depth"], manifest["provenance"]["depth_model"]
     return DatasetDescription(
         output=workspace.output,
         recipe=recipe,
         input_tally=Tally.from_json(manifest["input_tally"]),
-        input_checksums=manifest["run"]["inputs"],
+        input_checksums=manifest["provenance"]["inputs"],
         findings=tuple(manifest["findings"]),
-        versions=manifest["run"]["made_with"],
+        versions=manifest["provenance"]["made_with"],
         backgrounds=manifest["backgrounds"],
         foregrounds=manifest["foregrounds"],
         depth=depth
@@ -164,19 +164,12 @@ def _description(
 
 def _write_down(key: ShardKey, entry: dict[str, Any], job: Job) -> None:
     """Leaves of a good shard what a run that has just finished it would leave."""
-    plan, paths = job.plan, job.shard_paths
-    shard = Shard(
-        key=key,
-        path=paths.path(key),
-        index_path=paths.index_path(key),
-        examples=entry["examples"],
-        bytes=entry["bytes"],
-        crc32c=int(entry["crc32c"], 16),
-        tally=Tally.from_json(entry["tally"]),
-    )
-    left_out = {example.id for example in shard.tally.left_out}
+    plan, path = job.plan, job.store.path(entry["file"])
+    written = WrittenFile(path, entry["bytes"], int(entry["crc32c"], 16))
+    tally = Tally.from_json(entry["tally"])
+    left_out = {example.id for example in tally.left_out}
     rows = (plan.chunk(chunk).index_rows(left_out).encode() for chunk in plan.chunk_keys(key))
-    describe_shard(shard, rows, paths)
+    job.store.describe_shard(key, written, tally, rows)
 
 
 def _changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

@@ -667,6 +667,6 @@ def test_the_same_depth_everywhere_is_refused(folders: InputFolders, tmp_path: P
 def test_recipe_of_a_model_survives_the_dataset(folders: InputFolders, tmp_path: Path, small: str):
     made = make_dataset(folders, tmp_path / "made", depth_model=small)
     recipe = Recipe.model_validate(
-        json.loads((made / "manifest.json").read_text())["run"]["recipe"]
+        json.loads((made / "manifest.json").read_text())["provenance"]["recipe"]
     )
     assert recipe.depth.model.std == (1, 1, 1)

@@ -11,6 +11,7 @@ import numpy as np
 
 from depthmask.manifest import INDEX_COLUMNS
 from depthmask.tally import Tally
+from transforms.io.files import WrittenFile
 
 
 @dataclass(frozen=True)
@@ -113,36 +114,68 @@ class EncodedChunk:
 
 
 @dataclass(frozen=True)
-class Segment:
-    """A chunk's records in a file of their own, which wait to be joined into their shard.
+class Part:
+    """What one chunk has for one output file, in files of its own until all parts are joined.
 
-    `crc32c` is that of the records file; the description beside it holds all of this and the
-    chunk's index rows.
+    `order`: its place among the parts of `file`.
     """
 
-    key: ChunkKey
-    path: str
-    bytes: int
-    crc32c: int
-    tally: Tally
+    file: str
+    order: int
+    written: tuple[WrittenFile, ...]
 
     @property
-    def description_path(self) -> str:
-        """The JSON file beside the records."""
-        return f"{self.path.removesuffix('.tfrecord')}.json"
+    def paths(self) -> list[str]:
+        """Files that nobody needs once the output file stands."""
+        return [file.path for file in self.written]
 
 
 @dataclass(frozen=True)
-class Shard:
-    """A finished TFRecord file of the dataset; `index_path` holds its index rows.
+class Segment(Part):
+    """A chunk's records: its part of a shard. The description beside them has its index rows."""
+
+    key: ChunkKey
+    tally: Tally
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All that the chunk has made."""
+        return (self,)
+
+    @property
+    def description_path(self) -> str:
+        return f"{self.written[0].path.removesuffix('.tfrecord')}.json"
+
+    @property
+    def paths(self) -> list[str]:
+        return [*super().paths, self.description_path]
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """A finished file of the output."""
+
+    name: str
+    written: WrittenFile
+
+    @property
+    def all_written(self) -> tuple[WrittenFile, ...]:
+        """It, and what is kept of it in the work folder."""
+        return (self.written,)
+
+
+@dataclass(frozen=True)
+class Shard(OutputFile):
+    """A finished TFRecord file of the dataset; `index` has its rows of index.csv.
 
     `examples` are those in it; what was left out comes on top.
     """
 
     key: ShardKey
-    path: str
-    index_path: str
+    index: WrittenFile
     examples: int
-    bytes: int
-    crc32c: int
     tally: Tally = field(repr=False)
+
+    @property
+    def all_written(self) -> tuple[WrittenFile, ...]:
+        return (self.written, self.index)

@@ -71,7 +71,7 @@ class RecordEncoder:
         )
 
 
-class _EncodeDoFn(beam.DoFn):  # type: ignore[misc]
+class _EncodeDoFn(beam.DoFn):
     def __init__(self, encoder: RecordEncoder) -> None:
         self._encoder = encoder
         self._examples = Metrics.counter("depthmask", "examples")
@@ -88,7 +88,7 @@ class _EncodeDoFn(beam.DoFn):  # type: ignore[misc]
 
 
 @dataclass
-class Encode(beam.PTransform):  # type: ignore[misc]
+class Encode(beam.PTransform):
     """From composed chunks to encoded ones."""
 
     encoder: RecordEncoder

@@ -60,7 +60,7 @@ def manifest_json(
     """What the dataset consists of, and what made it."""
     return {
         "format": FORMAT_VERSION,
-        "run": description.run,
+        "provenance": description.run,
         "examples": sum(shard.examples for shard in shards),
         "backgrounds": description.backgrounds,
         "foregrounds": description.foregrounds,
@@ -70,11 +70,11 @@ def manifest_json(
         "files": {name: {"crc32c": checksums[name]} for name in sorted(checksums)},
         "shards": [
             {
-                "file": shard.path.replace("\\", "/").rsplit("/", 1)[-1],
+                "file": shard.name,
                 "split": shard.key.split,
                 "examples": shard.examples,
-                "bytes": shard.bytes,
-                "crc32c": crc_text(shard.crc32c),
+                "bytes": shard.written.bytes,
+                "crc32c": crc_text(shard.written.crc32c),
                 "tally": shard.tally.to_json(),
             }
             for shard in shards

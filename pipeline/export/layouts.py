@@ -16,14 +16,16 @@ import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from depthmask.errors import UserError
 from depthmask.manifest import INDEX_COLUMNS
-from pipeline.dataset.opened import Dataset
 from pipeline.export.pictures import DepthForm, Form, Picture
 from transforms.depth.storage import depth_in_metres
-from transforms.prepared import PreparedPicture, PreparedSource
+
+if TYPE_CHECKING:  # names of layouts are wanted where nothing of this is
+    from pipeline.dataset.opened import Dataset
+    from transforms.prepared import PreparedPicture, PreparedSource
 
 # File systems take 255 bytes; the rest is for what layouts put around an example's name.
 _MAX_NAME = 220

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-_LOG = logging.getLogger("depthmask")
+_log = logging.getLogger("depthmask")
 # Similar findings that are shown.
 _SHOWN = 10
 _NUMBER = re.compile(r"\d+")
@@ -58,4 +58,4 @@ def log_findings(findings: Sequence[Finding]) -> None:
     """Logs errors and warnings."""
     for level in ("error", "warning"):
         for line in listing(finding for finding in findings if finding.level == level):
-            _LOG.warning("%s: %s", level, line)
+            _log.warning("%s: %s", level, line)

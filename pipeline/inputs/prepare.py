@@ -26,7 +26,7 @@ from pipeline.inputs.folders import (
     without_twins,
 )
 from pipeline.inputs.pictures import MAX_PIXELS, BadPicture, open_picture
-from pipeline.plan.placement import check_room
+from pipeline.plan.placement import check_fits
 from pipeline.recipes.schema import Recipe
 from transforms.cutout import Cutout, binarise, resize
 from transforms.io.files import create_file, join
@@ -119,7 +119,7 @@ def prepare_foreground(
         image.putalpha(alpha)
     width, height = recipe.foregrounds.drawn_size(image.width, image.height, recipe.canvas)
     try:
-        check_room(recipe, width, height)
+        check_fits(recipe, width, height)
     except UserError as error:
         raise BadPicture("is too large", f"{str(error)[0].upper()}{str(error)[1:]}.") from error
     largest = recipe.foregrounds.scale[1]

@@ -41,7 +41,7 @@ _THREADS = 2
 _IMAGE_PYTHON = (3, 11)
 
 
-class DataflowOptions(PipelineOptions):  # type: ignore[misc]
+class DataflowOptions(PipelineOptions):
     """Options of a run on Dataflow that Beam has none for."""
 
     @classmethod

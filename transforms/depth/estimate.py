@@ -14,7 +14,7 @@ from transforms.depth.model import DepthModel, DepthStage
 from transforms.elements import ComposedChunk
 
 
-class DepthHandler(ModelHandler[ComposedChunk, ComposedChunk, DepthModel]):  # type: ignore[misc]
+class DepthHandler(ModelHandler[ComposedChunk, ComposedChunk, DepthModel]):
     """RunInference's view of a depth model. An element is a chunk: already a batch."""
 
     def __init__(self, stage: DepthStage) -> None:
@@ -44,7 +44,7 @@ class DepthHandler(ModelHandler[ComposedChunk, ComposedChunk, DepthModel]):  # t
 
 
 @dataclass
-class EstimateDepth(beam.PTransform):  # type: ignore[misc]
+class EstimateDepth(beam.PTransform):
     """Adds depth to composed chunks."""
 
     stage: DepthStage

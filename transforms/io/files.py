@@ -47,8 +47,8 @@ class FileEntry:
 
 
 @dataclass(frozen=True)
-class FilePart:
-    """A file that is to become part of another, and what its bytes must be."""
+class WrittenFile:
+    """A file, and what its bytes must be."""
 
     path: str
     bytes: int
@@ -186,14 +186,14 @@ def stored_checksum(path: str) -> tuple[int, int]:
     return gcs.stored_checksum(path) if gcs.is_gcs(path) else file_checksum(path)
 
 
-def join_files(parts: Sequence[FilePart], path: str) -> int:
+def join_files(parts: Sequence[WrittenFile], path: str) -> int:
     """Writes a new file of the bytes of others, in order; returns its CRC-32C.
 
     On Cloud Storage no byte of them is moved. Raises ValueError where a part's bytes are not those
     of its checksum.
     """
     if not gcs.is_gcs(path):
-        return write_file(path, map(_checked_bytes, parts))
+        return write_file(path, map(read_written, parts))
     crc = size = 0
     for part in parts:
         crc, size = crc32c_of_both(crc, part.crc32c, part.bytes), size + part.bytes
@@ -202,10 +202,11 @@ def join_files(parts: Sequence[FilePart], path: str) -> int:
     return crc
 
 
-def _checked_bytes(part: FilePart) -> bytes:
-    data = read_file(part.path)
-    if google_crc32c.value(data) != part.crc32c:
-        raise ValueError(f"{part.path}: not the bytes that were written to it")
+def read_written(file: WrittenFile) -> bytes:
+    """All bytes of a file. Raises ValueError where they are not those that were written."""
+    data = read_file(file.path)
+    if google_crc32c.value(data) != file.crc32c:
+        raise ValueError(f"{file.path}: not the bytes that were written to it")
     return data
 
 
