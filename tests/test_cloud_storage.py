@@ -116,13 +116,13 @@ def test_pictures_are_read_there_once_and_then_from_a_copy(storage: FaultyProxy,
 def test_an_export_is_the_same_there(
     storage: FaultyProxy, dataset: Path, tmp_path: Path, layout: str
 ):
-    export_dataset(str(dataset), str(tmp_path / "local"), layout, pipeline_options(ONE_WORKER))
+    export_dataset(dataset, tmp_path / "local", layout, ONE_WORKER)
     there = upload(str(dataset), f"gs://bucket/for {layout}")
     storage.random, storage.rate = random.Random(3), 0.01
     output = f"gs://bucket/exported {layout}"
     for _ in range(5):
         try:
-            export_dataset(there, output, layout, pipeline_options(ONE_WORKER))
+            export_dataset(there, output, layout, ONE_WORKER)
             break
         except RunError as error:
             assert "\n" not in str(error)
@@ -180,7 +180,7 @@ def test_a_repair_reads_no_shard(storage: FaultyProxy, dataset: Path):
     data[1000] ^= 1
     write_file(f"{there}/{second}", [bytes(data)])
     storage.downloads.clear()
-    assert repair(there, None, pipeline_options(ONE_WORKER)) == 2
+    assert len(repair(there, None, ONE_WORKER).shards) == 2
     assert "damaged/manifest.json" in storage.downloads
     assert not [name for name in storage.downloads if "damaged/depthmask-" in name]
     assert remote_bytes(there) == file_bytes(dataset)

@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +21,10 @@ from pipeline.run.lock import locked
 from pipeline.run.progress import Progress
 from pipeline.run.workspace import EXPORT, State, Workspace, provenance_checksum
 from transforms.elements import ShardKey
-from transforms.io.files import crc_text, file_checksum, is_local, read_file
+from transforms.io.files import AnyPath, checked_path, crc_text, file_checksum, is_local, read_file
 from transforms.prepared import PreparedSource
 
-if TYPE_CHECKING:  # only a graph that is run needs Beam
+if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
 _log = logging.getLogger("depthmask")
@@ -57,16 +57,25 @@ class Exported:
         yield f"{self.examples:,} examples are in {self.output}"
 
 
-def export_dataset(path: str, output: str, layout_name: str, options: PipelineOptions) -> Exported:
-    """Writes the dataset in `path` into the folder `output` in a layout, or goes on with that.
+def export_dataset(
+    dataset: AnyPath, output: AnyPath, layout: str, options: Sequence[str] = ()
+) -> Exported:
+    """Writes a dataset into the folder `output` in a layout, or goes on with that.
 
-    Files are renamed into place when they are whole, ``export.json`` last of all; pictures that lie
-    in folders are written there one by one. Raises UserError, with nothing harmed, where the
-    dataset is unfinished, damaged or lacks what the layout needs, and where `output` holds
-    something else or its disk is too full; RunError where the run fails.
+    `options`: Beam's, as the command line takes them. Files are renamed into place when they are
+    whole, ``export.json`` last of all; pictures that lie in folders are written there one by one.
+    Raises UserError, with nothing harmed, where the dataset is unfinished, damaged or lacks what
+    the layout needs, and where `output` holds something else or its disk is too full; RunError
+    where the run fails.
     """
-    dataset = open_dataset(path)
-    provenance = _provenance(dataset, layout_name)
+    path, output = checked_path(dataset), checked_path(output)
+    if layout not in LAYOUTS:
+        raise UserError(f"there is no layout {layout!r}. Give one of: {', '.join(LAYOUTS)}.")
+    from pipeline.run.options import pipeline_options  # only a graph that is run needs Beam
+
+    beam_options = pipeline_options(options, {"DIR": path, "DEST": output})
+    opened = open_dataset(path)
+    provenance = _provenance(opened, layout)
     workspace = Workspace(output, EXPORT)
     with locked(workspace) as state:
         if state is not State.FRESH:
@@ -74,13 +83,13 @@ def export_dataset(path: str, output: str, layout_name: str, options: PipelineOp
         if state is State.FINISHED:
             _log.info("nothing is left to do")
         else:
-            _check_dataset(dataset, layout_name)
-            job = _job(dataset, workspace, layout_name, provenance)
+            _check_dataset(opened, layout)
+            job = _job(opened, workspace, layout, provenance)
             if state is State.FRESH:
                 check_disk_space(output, "the export", _bytes_needed(job))
             workspace.delete_partial()
             workspace.write_provenance(provenance)
-            _run(job, provenance, options)
+            _run(job, provenance, beam_options)
     return _open_export(workspace)
 
 

@@ -317,7 +317,7 @@ class Office(Layout):
     def check(self, dataset: Dataset, source: PreparedSource) -> None:
         super().check(dataset, source)
         depth = dataset.manifest["depth"]
-        if depth["storage"] != "metric16" or depth["unit"] != "metre":
+        if depth["unit"] != "metre":
             raise UserError(
                 f"{dataset.path} has depth as {depth['storage']} in {depth['unit'] or 'no unit'}, "
                 "and layout office needs metres: make the dataset with depth.storage metric16 and "

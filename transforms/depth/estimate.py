@@ -10,7 +10,6 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
-from transforms.depth.kinds import load_depth_model
 from transforms.depth.model import DepthModel, DepthStage
 from transforms.elements import ComposedChunk
 
@@ -23,7 +22,7 @@ class DepthHandler(ModelHandler[ComposedChunk, ComposedChunk, DepthModel]):
         self._stage = stage
 
     def load_model(self) -> DepthModel:
-        return load_depth_model(self._stage)
+        return self._stage.load()
 
     def run_inference(
         self,
