@@ -14,7 +14,6 @@ from pipeline.export import export_dataset
 from pipeline.inputs.folders import InputFolders
 from pipeline.repair import repair
 from pipeline.run.lock import locked
-from pipeline.run.options import pipeline_options
 from pipeline.run.workspace import EXPORT, State, Workspace
 from tests.conftest import ONE_WORKER, file_bytes, make_dataset
 
@@ -37,12 +36,11 @@ THEIRS = [
 @pytest.fixture(params=["generate", "restart", "repair", "export"])
 def command(request: pytest.FixtureRequest, folders: InputFolders, dataset: Path) -> Command:
     """A command that may delete something in the folder that it is given."""
-    options = pipeline_options(ONE_WORKER)
     commands: dict[str, Command] = {
         "generate": lambda output: make_dataset(folders, output),
         "restart": lambda output: make_dataset(folders, output, restart=True),
-        "repair": lambda output: repair(str(output), None, options),
-        "export": lambda output: export_dataset(str(dataset), str(output), "folder", options),
+        "repair": lambda output: repair(output, None, ONE_WORKER),
+        "export": lambda output: export_dataset(dataset, output, "folder", ONE_WORKER),
     }
     return commands[request.param]
 
@@ -64,7 +62,7 @@ def test_neither_is_what_lies_in_the_work_folder_of_a_finished_one(
     command: Command, dataset: Path, tmp_path: Path
 ):
     copy = Path(shutil.copytree(dataset, tmp_path / "copy"))
-    (copy / "export.json").write_text('{"provenance": {"layout": "folder"}}')
+    (copy / "export.json").write_text('{"provenance": {"layout": "folder", "dataset": "1a2b3c4d"}}')
     (copy / "_unfinished").mkdir()
     (copy / "_unfinished" / "chapter.tex").write_text("mine")
     before = file_bytes(copy)
@@ -91,14 +89,14 @@ def test_one_killed_while_it_cleans_up_is_cleaned_up_by_the_next(
     monkeypatch: pytest.MonkeyPatch,
     name: str,
 ):
-    options, output = pipeline_options(ONE_WORKER), tmp_path / "made"
+    output = tmp_path / "made"
     if name == "repair":
         shutil.copytree(dataset, output)
         next(output.glob("depthmask-train*")).unlink()
     run: Command = {
         "generate": lambda: make_dataset(folders, output),
-        "repair": lambda: repair(str(output), None, options),
-        "export": lambda: export_dataset(str(dataset), str(output), "webdataset", options),
+        "repair": lambda: repair(output, None, ONE_WORKER),
+        "export": lambda: export_dataset(dataset, output, "webdataset", ONE_WORKER),
     }[name]
     with monkeypatch.context() as patch:
         patch.setattr(Workspace, "delete_work_folder", lambda self: None)
@@ -130,7 +128,7 @@ def test_an_export_and_a_dataset_do_not_mix(dataset: Path, tmp_path: Path):
         Workspace(str(dataset), EXPORT).state()
     work = tmp_path / "_unfinished"
     work.mkdir()
-    (work / "provenance.json").write_text(json.dumps({"layout": "folder"}))
+    (work / "provenance.json").write_text(json.dumps({"layout": "folder", "dataset": "1a2b3c4d"}))
     assert Workspace(str(tmp_path), EXPORT).state() is State.UNFINISHED
     with pytest.raises(UserError, match=r"is none of a depthmask dataset"):
         Workspace(str(tmp_path)).state()
