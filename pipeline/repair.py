@@ -17,7 +17,7 @@ from pipeline.probe import probe
 from pipeline.recipes.schema import Recipe
 from pipeline.run.lock import locked
 from pipeline.run.options import pipeline_options
-from pipeline.run.workspace import Workspace
+from pipeline.run.workspace import SET_ASIDE, Workspace
 from transforms.depth.kinds import parse_model
 from transforms.depth.model import ModelChoice
 from transforms.elements import ShardKey
@@ -57,7 +57,7 @@ def repair(dataset: AnyPath, depth_model: str | None = None, options: Sequence[s
     model = None if depth_model is None else parse_model(depth_model)
     beam_options = pipeline_options(options, {"DIR": output})
     workspace = Workspace(output)
-    set_aside = workspace.work_path(MANIFEST)
+    set_aside = workspace.work_path(SET_ASIDE)
     if not exists(workspace.path(MANIFEST)) and not exists(set_aside):
         raise UserError(
             f"{output} has no manifest, so it is no finished dataset. Run generate again to "

@@ -251,8 +251,8 @@ def test_joining_takes_the_index_rows_in_order(storage: FaultyProxy):
     ]
     shard = store.finish_file(store.shard_name(key), reversed(segments))
     assert isinstance(shard, Shard)
-    assert read_file(shard.index.path).decode() == "".join(f"row {i}\n" for i in range(40))
-    assert read_file(shard.written.path) == b"".join(b"record %d" % i for i in range(40))
+    assert read_file(shard.index_path).decode() == "".join(f"row {i}\n" for i in range(40))
+    assert read_file(shard.written[0].path) == b"".join(b"record %d" % i for i in range(40))
     left = {file.name for file in list_files(store.work_folder)}
     assert left == {"finished.csv", "finished.json"}
 

@@ -363,7 +363,7 @@ def test_a_shard_that_is_found_finished_and_in_parts_comes_out_once():
     key = ShardKey("train", 0)
     store = ShardStore("out", "out/_unfinished", "5d1c0a2b", {"train": (7,)})
     name, written = store.shard_name(key), WrittenFile("gone", 70, 1)
-    shard = Shard(name, written, key, written, 7, Tally())
+    shard = Shard(name, (written, written), key, 7, Tally())
     segment = Segment(name, 0, (written,), ChunkKey(key, 0, 7), Tally())
     with beam.Pipeline(options=pipeline_options(ONE_WORKER)) as pipeline:
         parts = pipeline | beam.Create([segment, shard, segment, shard])

@@ -153,29 +153,31 @@ class Segment(Part):
 
 @dataclass(frozen=True)
 class OutputFile:
-    """A finished file of the output."""
+    """A finished file of the output. `written`: it, and what the work folder keeps of it."""
 
     name: str
-    written: WrittenFile
+    written: tuple[WrittenFile, ...]
 
     @property
-    def all_written(self) -> tuple[WrittenFile, ...]:
-        """It, and what is kept of it in the work folder."""
-        return (self.written,)
+    def bytes(self) -> int:
+        return self.written[0].bytes
+
+    @property
+    def crc32c(self) -> int:
+        return self.written[0].crc32c
 
 
 @dataclass(frozen=True)
 class Shard(OutputFile):
-    """A finished TFRecord file of the dataset; `index` has its rows of index.csv.
+    """A finished TFRecord file of the dataset; its rows of index.csv are kept.
 
     `examples` are those in it; what was left out comes on top.
     """
 
     key: ShardKey
-    index: WrittenFile
     examples: int
     tally: Tally = field(repr=False)
 
     @property
-    def all_written(self) -> tuple[WrittenFile, ...]:
-        return (self.written, self.index)
+    def index_path(self) -> str:
+        return self.written[1].path

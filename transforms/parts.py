@@ -198,7 +198,7 @@ class PartStore(abc.ABC, Generic[_Made, _File]):
         path = join(self.folder(name), _FINISHED)
         try:
             found = self.read_file(name, parse_description(path, read_file(path)))
-            return found if all(map(_is_intact, found.all_written)) else None
+            return found if all(map(_is_intact, found.written)) else None
         except (OSError, ValueError):
             return None
 

@@ -49,19 +49,17 @@ class ShardStore(PartStore[Segment, Shard]):
 
     def write_segment(self, chunk: EncodedChunk) -> Segment:
         """Writes a chunk's records, and what they are."""
-        key, stem = chunk.key, self.new_stem(chunk.key)
-        path = f"{stem}.tfrecord"
-        records = WrittenFile(path, len(chunk.records), write_file(path, [chunk.records]))
+        stem = self.new_stem(chunk.key)
         description = {
-            "records": [records.bytes, records.crc32c],
+            "records": [len(chunk.records), write_file(_records_path(stem), [chunk.records])],
             "tally": chunk.tally.to_json(),
             "index_rows": chunk.index_rows,
         }
         self.describe_chunk(stem, description)
-        return Segment(self.shard_name(key.shard), key.start, (records,), key, chunk.tally)
+        return self.read_chunk(chunk.key, stem, description)
 
     def read_chunk(self, key: ChunkKey, stem: str, description: Mapping[str, Any]) -> Segment:
-        records = WrittenFile(f"{stem}.tfrecord", *description["records"])
+        records = WrittenFile(_records_path(stem), *description["records"])
         tally = Tally.from_json(description["tally"])
         return Segment(self.shard_name(key.shard), key.start, (records,), key, tally)
 
@@ -82,34 +80,40 @@ class ShardStore(PartStore[Segment, Shard]):
         )
 
     def describe_shard(
-        self, key: ShardKey, written: WrittenFile, tally: Tally, index_rows: Iterable[bytes]
+        self, key: ShardKey, shard: WrittenFile, tally: Tally, index_rows: Iterable[bytes]
     ) -> Shard:
         """Writes what `find_file` recognises a finished shard by, and its rows of the index."""
-        name, path, rows = self.shard_name(key), self._index_path(key), b"".join(index_rows)
+        name, rows = self.shard_name(key), b"".join(index_rows)
+        path = self._index_path(name)
         index = WrittenFile(path, len(rows), replace_file(path, unfinished_path(path), [rows]))
         description = {
             "key": [key.split, key.shard],
-            "shard": [written.bytes, written.crc32c],
-            "index": [index.bytes, index.crc32c],
+            "written": [[file.bytes, file.crc32c] for file in (shard, index)],
             "tally": tally.to_json(),
         }
         self.describe_file(name, description)
-        return Shard(name, written, key, index, self.examples(key) - len(tally.left_out), tally)
+        return self.read_file(name, description)
 
     def read_file(self, name: str, description: Mapping[str, Any]) -> Shard:
-        key = ShardKey(*description["key"])
-        tally = Tally.from_json(description["tally"])
+        key, tally = ShardKey(*description["key"]), Tally.from_json(description["tally"])
+        paths = (self.path(name), self._index_path(name))
         return Shard(
             name=name,
-            written=WrittenFile(self.path(name), *description["shard"]),
+            written=tuple(
+                WrittenFile(path, *check)
+                for path, check in zip(paths, description["written"], strict=True)
+            ),
             key=key,
-            index=WrittenFile(self._index_path(key), *description["index"]),
             examples=self.examples(key) - len(tally.left_out),
             tally=tally,
         )
 
-    def _index_path(self, key: ShardKey) -> str:
-        return join(self.folder(self.shard_name(key)), "finished.csv")
+    def _index_path(self, name: str) -> str:
+        return join(self.folder(name), "finished.csv")
+
+
+def _records_path(stem: str) -> str:
+    return f"{stem}.tfrecord"
 
 
 def _index_rows(segments: Sequence[Segment]) -> Iterator[bytes]:

@@ -73,8 +73,8 @@ def manifest_json(
                 "file": shard.name,
                 "split": shard.key.split,
                 "examples": shard.examples,
-                "bytes": shard.written.bytes,
-                "crc32c": crc_text(shard.written.crc32c),
+                "bytes": shard.bytes,
+                "crc32c": crc_text(shard.crc32c),
                 "tally": shard.tally.to_json(),
             }
             for shard in shards

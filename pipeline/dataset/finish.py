@@ -35,7 +35,7 @@ def finish_dataset(description: DatasetDescription, shards: Sequence[Shard], tal
     shards = sorted(shards, key=lambda shard: (order.index(shard.key.split), shard.key.shard))
     statistics = statistics_json(description.input_tally + tally)
     header = ",".join(INDEX_COLUMNS) + "\n"
-    index_parts = read_files([shard.index.path for shard in shards])
+    index_parts = read_files([shard.index_path for shard in shards])
     texts = {
         "recipe.yaml": description.recipe.to_yaml(),
         "statistics.json": _json(statistics),
@@ -80,7 +80,7 @@ def card_facts(
         splits[name] = SplitFacts(
             examples=sum(shard.examples for shard in mine),
             shards=len(mine),
-            bytes=sum(shard.written.bytes for shard in mine),
+            bytes=sum(shard.bytes for shard in mine),
         )
     return CardFacts(
         recipe=description.recipe,

@@ -66,7 +66,7 @@ def dataset_info_json(description: DatasetDescription, shards: Sequence[Shard]) 
             {
                 "name": name,
                 "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
-                "numBytes": str(sum(shard.written.bytes for shard in mine)),
+                "numBytes": str(sum(shard.bytes for shard in mine)),
                 "shardLengths": [str(shard.examples) for shard in mine],
             }
         )

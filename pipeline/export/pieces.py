@@ -113,7 +113,7 @@ class ExportJob(PartStore[Piece, OutputFile]):
         return Piece(key, tuple(parts), description["loose_files"], description["loose_bytes"])
 
     def read_file(self, name: str, description: Mapping[str, Any]) -> OutputFile:
-        return OutputFile(name, WrittenFile(self.path(name), *description["file"]))
+        return OutputFile(name, (WrittenFile(self.path(name), *description["file"]),))
 
     def join(self, name: str, parts: Sequence[Part], path: str) -> OutputFile:
         with create_file(path) as file:
@@ -129,7 +129,7 @@ class ExportJob(PartStore[Piece, OutputFile]):
                 if name.endswith(".tar"):
                     output.write(_TAR_END)
         self.describe_file(name, {"file": [output.bytes, output.crc32c]})
-        return OutputFile(name, output.written)
+        return OutputFile(name, (output.written,))
 
 
 # Making
@@ -339,8 +339,8 @@ def finish_export(
         "files": [
             {
                 "name": file.name,
-                "bytes": file.written.bytes,
-                "crc32c": crc_text(file.written.crc32c),
+                "bytes": file.bytes,
+                "crc32c": crc_text(file.crc32c),
             }
             for file in sorted(containers, key=operator.attrgetter("name"))
         ],

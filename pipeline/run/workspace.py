@@ -37,9 +37,11 @@ WORK_FOLDER = "_unfinished"
 INPUTS = "inputs"
 LOCK = "lock.json"
 PROVENANCE = "provenance.json"
+# The manifest of a dataset that is being repaired.
+SET_ASIDE = "manifest-set-aside.json"
 # What a command puts into its work folder itself; the rest is that of `transforms.parts`.
 _OWN_WORK = re.compile(
-    rf"lock\.json(\.[0-9a-f]{{32}})?|{PROVENANCE}|{MANIFEST}|{INPUTS}/({'|'.join(PREPARED)})"
+    rf"lock\.json(\.[0-9a-f]{{32}})?|{PROVENANCE}|{SET_ASIDE}|{INPUTS}/({'|'.join(PREPARED)})"
 )
 
 
@@ -55,23 +57,23 @@ class State(enum.Enum):
 class Kind:
     """What a folder is for.
 
-    `last_file` is written last: where it is, the folder is finished. `mark`: a key that all
-    provenance of this kind has. `remedy`: what to do about a folder that holds another's work.
+    `last_file` is written last: where it is, the folder is finished. `keys`: of its
+    provenance. `remedy`: what to do about a folder that holds another job's work.
     """
 
     noun: str
     last_file: str
-    mark: str
+    keys: frozenset[str]
     remedy: str
 
 
 DATASET = Kind(
     "dataset",
     MANIFEST,
-    "recipe",
+    frozenset({"recipe", "inputs", "depth_model"}),
     "Give another --output, or begin anew by --restart, which deletes what is there.",
 )
-EXPORT = Kind("export", "export.json", "layout", "Give a new folder.")
+EXPORT = Kind("export", "export.json", frozenset({"layout", "dataset"}), "Give a new folder.")
 
 
 @dataclass(frozen=True)
@@ -99,25 +101,12 @@ class Workspace:
     def state(self) -> State:
         """Looks what is there. Raises UserError for a folder that holds something else."""
         names = self._names()
-        work = self._work_names() if WORK_FOLDER in names else []
-        for name in work:
-            if not _is_own(name):
-                raise UserError(
-                    f"{self.work_path(name)} is none of depthmask's files, and its folder is where "
-                    "unfinished work is kept. Move it away, or give a new folder."
-                )
-        if self.kind.last_file in names:
+        finished = self.kind.last_file in names
+        if finished:
             self.read_provenance(State.FINISHED)
-            return State.FINISHED
-        if MANIFEST in work:
-            self._last_file(self.work_path(MANIFEST))
-        if PROVENANCE in work:
-            # One that is damaged is told when it is read; --restart need not read it.
-            with contextlib.suppress(ValueError):
-                found = json.loads(read_file(self.work_path(PROVENANCE)))
-                if found != {} and not self._is_provenance(found):
-                    raise self._foreign(self.work_path(PROVENANCE))
-            return State.UNFINISHED
+        begun = WORK_FOLDER in names and self._is_begun()
+        if finished or begun:
+            return State.FINISHED if finished else State.UNFINISHED
         if others := sorted(names - {WORK_FOLDER}):
             shown = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
             raise UserError(
@@ -137,13 +126,33 @@ class Workspace:
         except OSError as error:
             raise UserError(f"{self.output}: cannot be read: {error}") from error
 
+    def _is_begun(self) -> bool:
+        """Whether the work folder has provenance, damaged or not.
+
+        Raises UserError where it does not have ours, nor only files with names of our own.
+        """
+        path = self.work_path(PROVENANCE)
+        begun = exists(path)
+        with contextlib.suppress(OSError, ValueError):
+            found = json.loads(read_file(path))
+            if found == {} or self._is_provenance(found):
+                return True
+            raise self._foreign(path)
+        for name in self._work_names():
+            if not (is_own(name) or name.rsplit("/", 1)[-1].startswith(".")):
+                raise UserError(
+                    f"{self.work_path(name)} is none of depthmask's files, and its folder is where "
+                    "unfinished work is kept. Move it away, or give a new folder."
+                )
+        return begun
+
     def _work_names(self) -> list[str]:
         """Names of all files in the work folder and below it."""
         root = len(join(self.work_folder, ""))
         return [file.path[root:].lstrip("/") for file in list_files(self.work_folder)]
 
     def _is_provenance(self, found: Any) -> bool:
-        return isinstance(found, dict) and self.kind.mark in found
+        return isinstance(found, dict) and self.kind.keys <= found.keys()
 
     def _foreign(self, path: str) -> UserError:
         return UserError(
@@ -153,32 +162,22 @@ class Workspace:
 
     def read_manifest(self) -> dict[str, Any]:
         """What the last file says of the finished folder."""
-        return self._last_file(self.path(self.kind.last_file))
-
-    def _last_file(self, path: str) -> dict[str, Any]:
-        try:
+        path = self.path(self.kind.last_file)
+        with contextlib.suppress(ValueError):
             found = json.loads(read_file(path))
-        except ValueError:
-            found = None
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read: {error}") from error
-        if not (isinstance(found, dict) and self._is_provenance(found.get("provenance"))):
-            raise self._foreign(path)
-        return found
+            if isinstance(found, dict) and self._is_provenance(found.get("provenance")):
+                return found
+        raise self._foreign(path)
 
     def read_provenance(self, state: State) -> dict[str, Any]:
         """What decides the bytes of the finished or unfinished work in this folder."""
         if state is State.FINISHED:
-            provenance: dict[str, Any] = self._last_file(self.path(self.kind.last_file))[
-                "provenance"
-            ]
-            return provenance
+            return dict(self.read_manifest()["provenance"])
         path = self.work_path(PROVENANCE)
         try:
-            provenance = json.loads(read_file(path))
+            return dict(json.loads(read_file(path)))
         except ValueError as error:
             raise UserError(f"{path} is damaged. {self.kind.remedy}") from error
-        return provenance
 
     def refuse_another(self, state: State, provenance: dict[str, Any]) -> None:
         """Raises UserError, naming what differs, where the folder holds another job's work."""
@@ -249,16 +248,17 @@ class Workspace:
         That is everything where nothing was begun or nothing is left to do, and else the inputs
         that were prepared for a comparison alone.
         """
-        finished = exists(self.path(self.kind.last_file))
-        everything = finished or not exists(self.work_path(PROVENANCE))
-        self._delete_work(lambda name: everything or name.startswith(f"{INPUTS}/"))
+        if exists(self.work_path(PROVENANCE)) and not exists(self.path(self.kind.last_file)):
+            delete_files(self.work_path(f"{INPUTS}/{name}") for name in PREPARED)
+        else:
+            self._delete_work(lambda name: True)
 
     def _delete_work(self, wanted: Callable[[str], bool]) -> None:
         """Deletes files of the work folder, but never the lock or a file of another's."""
         delete_files(
             self.work_path(name)
             for name in self._work_names()
-            if _is_own(name) and not name.startswith(LOCK) and wanted(name)
+            if is_own(name) and not name.startswith(LOCK) and wanted(name)
         )
 
     def delete_empty_folders(self) -> None:
@@ -269,7 +269,7 @@ class Workspace:
                     os.rmdir(folder)
 
 
-def _is_own(name: str) -> bool:
+def is_own(name: str) -> bool:
     """Whether `name`, in the work folder, is that of one of depthmask's files."""
     return bool(_OWN_WORK.fullmatch(name)) or is_work_file(name)
 
