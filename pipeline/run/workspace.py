@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from depthmask.errors import UserError
-from depthmask.manifest import DATASET_FILES, MANIFEST, PREPARED
+from depthmask.manifest import MANIFEST, PREPARED, is_dataset_file
 from transforms.io.files import (
     delete_files,
     delete_folder,
@@ -84,7 +84,7 @@ class Workspace:
             return True
         root = len(join(self.work_folder, ""))
         work = {file.path[root:].lstrip("/") for file in list_files(self.work_folder)}
-        return all(name == WORK_FOLDER or DATASET_FILES.fullmatch(name) for name in names) and all(
+        return all(name == WORK_FOLDER or is_dataset_file(name) for name in names) and all(
             map(_OUR_WORK.match, work)
         )
 
@@ -132,7 +132,7 @@ class Workspace:
         """
         self.write_run({})
         delete_files([self.path(MANIFEST)])
-        delete_files(self.path(name) for name in filter(DATASET_FILES.fullmatch, self._names()))
+        delete_files(self.path(name) for name in filter(is_dataset_file, self._names()))
         delete_files(
             file.path
             for file in list_files(self.work_folder)
