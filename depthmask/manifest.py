@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import re
 from collections import Counter
@@ -32,7 +33,7 @@ from depthmask.parsing import (
     tuple_of,
     wrong,
 )
-from depthmask.tally import KINDS, LeftOut, Moments, Tally
+from depthmask.tally import Tally
 
 FORMAT_VERSION = 2
 
@@ -51,20 +52,6 @@ CARD = "README.md"
 # The files beside the shards whose checksums the manifest has.
 CHECKED_FILES = (*PREPARED, INDEX, RECIPE, STATISTICS, FEATURES, DATASET_INFO, ERRORS)
 
-INDEX_COLUMNS = (
-    "id",
-    "split",
-    "shard",
-    "background",
-    "background_class",
-    "foreground",
-    "flip",
-    "placement",
-    "x",
-    "y",
-    "width",
-    "height",
-)
 DEPTH_STORAGES = ("metric16", "norm8", "plasma8")
 _SHARD_NAME = re.compile(r"depthmask-(\w+)\.tfrecord-(\d{5,})-of-(\d{5,})")
 _MAX_SIDE = 65535
@@ -127,18 +114,21 @@ def _split_name(data: Any, at: str) -> str:
 
 
 @dataclass(frozen=True)
-class DepthModelFile:
+class ModelIdentity:
     """The model that a dataset's depth is of: its kind, file name and checksum."""
 
     kind: str
     name: str
     crc32c: int
 
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}"
+
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind, "name": self.name, "crc32c": crc_text(self.crc32c)}
 
     @classmethod
-    def from_json(cls, data: Any, at: str = "") -> DepthModelFile:
+    def from_json(cls, data: Any, at: str = "") -> ModelIdentity:
         """Raises ParseError."""
         get = JsonObject(data, at).get
         return cls(get("kind", text), get("name", text), get("crc32c", parse_crc))
@@ -154,7 +144,7 @@ class Provenance:
 
     recipe: Mapping[str, Any]
     inputs: Mapping[str, int]
-    depth_model: DepthModelFile | None
+    depth_model: ModelIdentity | None
     versions: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:
@@ -172,7 +162,7 @@ class Provenance:
         return cls(
             recipe=get("recipe", dict_of(anything)),
             inputs=get("inputs", dict_of(parse_crc, one_of(*PREPARED))),
-            depth_model=get("depth_model", optional(DepthModelFile.from_json)),
+            depth_model=get("depth_model", optional(ModelIdentity.from_json)),
             versions=get("versions", dict_of(text)),
         )
 
@@ -340,23 +330,20 @@ class Manifest:
         return {**self.files, **{shard.file: shard.crc32c for shard in self.shards}}
 
     @property
-    def left_out(self) -> tuple[LeftOut, ...]:
-        """The examples that could not be made."""
-        return tuple(example for shard in self.shards for example in shard.tally.left_out)
+    def shard_sizes(self) -> dict[str, tuple[int, ...]]:
+        """Examples by split, shard by shard, those left out included."""
+        return {
+            split: tuple(shard.planned for shard in self.shards_of(split)) for split in self.splits
+        }
+
+    @functools.cached_property
+    def tally(self) -> Tally:
+        """Inputs and shards added up: all statistics, all that was left out."""
+        return Tally.total([self.input_tally, *(shard.tally for shard in self.shards)])
 
     @property
     def inputs_left_out(self) -> int:
         return sum(finding.level == "error" for finding in self.findings)
-
-    @property
-    def statistics(self) -> dict[str, Moments]:
-        """Exact statistics of all pictures before encoding, by kind, in the order of `KINDS`.
-
-        Kinds are ``backgrounds``, ``foregrounds``, ``foreground_masks``, ``composites``, ``masks``
-        and, with depth, ``depth``.
-        """
-        total = Tally.total([self.input_tally, *(shard.tally for shard in self.shards)])
-        return {kind: total.moments[kind] for kind in KINDS if kind in total.moments}
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -417,9 +404,11 @@ class Manifest:
         _check_images(self.input_tally, pictures, "input_tally")
         kinds = ("composites", "masks", *(("depth",) if self.depth else ()))
         for number, shard in enumerate(self.shards):
-            _check_images(shard.tally, dict.fromkeys(kinds, shard.examples), f"shards[{number}]")
+            _check_images(
+                shard.tally, dict.fromkeys(kinds, shard.examples), f"shards[{number}].tally"
+            )
         try:
-            _ = self.statistics
+            _ = self.tally
         except ValueError as error:
             raise ParseError(str(error)) from error
 

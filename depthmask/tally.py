@@ -154,7 +154,7 @@ class LeftOut:
 class Tally:
     """The exact statistics of a set of examples.
 
-    `moments`: by kind (``composites``, ``masks``, ``depth`` …). `picture_bytes`: what the encoded
+    `moments`: by kind, which is one of `KINDS`. `picture_bytes`: what the encoded
     pictures of each feature (``image`` …) come to. `left_out`: in the order of the examples.
     """
 
@@ -167,7 +167,7 @@ class Tally:
 
     @classmethod
     def total(cls, tallies: Iterable[Tally]) -> Tally:
-        """All of them added up."""
+        """Returns the sum; its `moments` are in the order of `KINDS`."""
         moments: dict[str, Moments] = {}
         picture_bytes: Counter[str] = Counter()
         left_out: list[LeftOut] = []
@@ -176,7 +176,8 @@ class Tally:
                 moments[kind] = moments[kind] + more if kind in moments else more
             picture_bytes.update(tally.picture_bytes)
             left_out += tally.left_out
-        return cls(moments, dict(picture_bytes), tuple(left_out))
+        ordered = {kind: moments[kind] for kind in KINDS if kind in moments}
+        return cls(ordered, dict(picture_bytes), tuple(left_out))
 
     def to_json(self) -> dict[str, Any]:
         """As JSON keeps it; `from_json` is its inverse."""

@@ -357,7 +357,13 @@ def _verify(arguments: argparse.Namespace) -> int:
         with _beam_log(verbose=False):
             made = repair(arguments.dataset, model, options)
         print(f"{made} {'shard was' if made == 1 else 'shards were'} made again")
-    return 0 if report(verify(arguments.dataset, arguments.sample), arguments.sample) else 1
+    right = True
+    for check in verify(arguments.dataset, arguments.sample):
+        print(report(check), flush=True)
+        right = right and not check.problems
+    looked_at = "dataset" if arguments.sample is None else "sample"
+    print(f"The {looked_at} is right." if right else "The dataset is NOT right.")
+    return 0 if right else 1
 
 
 def _gallery(arguments: argparse.Namespace) -> int:

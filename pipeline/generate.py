@@ -15,8 +15,9 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from depthmask.errors import UserError
-from depthmask.manifest import PREPARED
+from depthmask.manifest import ERRORS, PREPARED, Manifest, Provenance, crc_text
 from pipeline.dataset.description import DatasetDescription, DepthInfo
+from pipeline.dataset.opened import open_dataset
 from pipeline.graph import build_graph
 from pipeline.inputs.findings import print_findings
 from pipeline.inputs.prepare import PreparedSet, prepare_inputs
@@ -31,7 +32,7 @@ from pipeline.run.progress import Progress, count_examples
 from pipeline.run.submit import run_pipeline
 from pipeline.run.workspace import INPUTS, State, Workspace, differences
 from transforms.depth.model import DepthStage
-from transforms.io.files import crc_text, join, read_file, rename_file
+from transforms.io.files import join, rename_file
 from transforms.prepared import PreparedSource
 from transforms.segments import ShardLayout
 
@@ -65,6 +66,7 @@ def generate(job: Job, output: str, options: PipelineOptions, restart: bool = Fa
         depth = trial.depth if trial else None
         device = depth_device(options) if depth else {}
         description = _describe(_settled(job), workspace, inputs, depth, device)
+        provenance = description.manifest.provenance.to_json()
         print_findings(inputs.findings)
         if trial and state is State.FRESH:
             # Segments are still there while they are joined to shards.
@@ -75,15 +77,16 @@ def generate(job: Job, output: str, options: PipelineOptions, restart: bool = Fa
         if restart:  # only now that nothing is refused any more
             workspace.clear()
         if state is State.FINISHED:
-            _refuse_another(workspace.read_manifest()["run"], description.run, output, state)
-            _check_shards_are_there(workspace)
+            manifest = open_dataset(output).manifest
+            _refuse_another(manifest.provenance.to_json(), provenance, output, state)
+            _check_shards_are_there(workspace, manifest)
             print("nothing is left to do", file=sys.stderr)
         else:
             if state is State.UNFINISHED:
-                _refuse_another(workspace.read_run(), description.run, output, state)
+                _refuse_another(workspace.read_run(), provenance, output, state)
                 workspace.sweep()
                 print("going on with the unfinished run", file=sys.stderr)
-            workspace.write_run(description.run)
+            workspace.write_run(provenance)
             for name in PREPARED:
                 rename_file(join(workspace.work_path(INPUTS), name), workspace.path(name))
             run_job(plan, inputs.source.moved(output), stage, description, options)
@@ -116,12 +119,12 @@ def _refuse_another(before: dict[str, Any], now: dict[str, Any], output: str, st
         )
 
 
-def _check_shards_are_there(workspace: Workspace) -> None:
+def _check_shards_are_there(workspace: Workspace, manifest: Manifest) -> None:
     sizes = workspace.sizes()
-    for shard in workspace.read_manifest()["shards"]:
-        if sizes.get(shard["file"]) != shard["bytes"]:
+    for shard in manifest.shards:
+        if sizes.get(shard.file) != shard.bytes:
             raise UserError(
-                f"{workspace.path(shard['file'])} is missing or damaged. Make it again by: "
+                f"{workspace.path(shard.file)} is missing or damaged. Repair it with: "
                 f"depthmask verify --repair {workspace.output}"
             )
 
@@ -129,7 +132,8 @@ def _check_shards_are_there(workspace: Workspace) -> None:
 def shard_layout(plan: Plan, description: DatasetDescription) -> ShardLayout:
     """Where the run that makes this dataset puts what it makes."""
     workspace = description.workspace
-    run = crc_text(google_crc32c.value(json.dumps(description.run, sort_keys=True).encode()))
+    provenance = json.dumps(description.manifest.provenance.to_json(), sort_keys=True)
+    run = crc_text(google_crc32c.value(provenance.encode()))
     return ShardLayout(workspace.output, workspace.work_folder, run, plan.shard_sizes)
 
 
@@ -158,20 +162,23 @@ def _describe(
     device: dict[str, str],
 ) -> DatasetDescription:
     names = _VERSIONED + (
-        _VERSIONED_DEPTH.get(depth.kind, ("keras", "tensorflow")) if depth else ()
+        _VERSIONED_DEPTH.get(depth.model.kind, ("keras", "tensorflow")) if depth else ()
     )
     versions = {name: _version(name) for name in names}
-    return DatasetDescription(
-        output=workspace.output,
-        recipe=recipe,
-        input_tally=inputs.tally,
-        input_checksums={name: crc_text(inputs.checksums[name]) for name in PREPARED},
-        findings=tuple(finding.to_json() for finding in inputs.findings),
-        versions=versions | {"zlib": zlib.ZLIB_RUNTIME_VERSION} | device,
+    manifest = Manifest(
+        provenance=Provenance(
+            recipe=recipe.model_dump(mode="json"),
+            inputs=inputs.checksums,
+            depth_model=depth.model if depth else None,
+            versions=versions | {"zlib": zlib.ZLIB_RUNTIME_VERSION} | device,
+        ),
         backgrounds=len(inputs.source.backgrounds),
         foregrounds=len(inputs.source.foregrounds),
-        depth=depth,
+        depth=depth.meaning(recipe.depth) if depth else None,
+        input_tally=inputs.tally,
+        findings=tuple(finding.entry for finding in inputs.findings),
     )
+    return DatasetDescription(workspace.output, recipe, manifest)
 
 
 def _version(name: str) -> str:
@@ -184,24 +191,21 @@ def _version(name: str) -> str:
 
 def print_summary(output: str) -> int:
     """Prints what a finished dataset holds; gives the number of examples that were left out."""
-    workspace = Workspace(output)
-    manifest = workspace.read_manifest()
-    statistics = json.loads(read_file(workspace.path("statistics.json")))
-    for split in dict.fromkeys(shard["split"] for shard in manifest["shards"]):
-        mine = [shard for shard in manifest["shards"] if shard["split"] == split]
-        print(
-            f"{split}: {sum(shard['examples'] for shard in mine):,} examples, "
-            f"{size_text(sum(shard['bytes'] for shard in mine))} in "
-            f"{shards_text(len(mine))}"
-        )
+    dataset = open_dataset(output)
+    for split, examples in dataset.manifest.splits.items():
+        shards = dataset.manifest.shards_of(split)
+        size = size_text(sum(shard.bytes for shard in shards))
+        print(f"{split}: {examples:,} examples, {size} in {shards_text(len(shards))}")
     print(f"{'':18}{'mean':37}std")
-    for kind, figures in statistics.items():
-        mean, std = (" ".join(f"{value:.6f}" for value in figures[key]) for key in ("mean", "std"))
+    for kind, moments in dataset.manifest.tally.moments.items():
+        mean, std = (
+            " ".join(f"{value:.6f}" for value in values) for values in (moments.mean, moments.std)
+        )
         print(f"{kind.replace('_', ' '):18}{mean:37}{std}")
     print(f"The dataset is in {output}")
     print(f"See it:   depthmask gallery {output} gallery.html")
     print(f"Check it: depthmask verify {output}")
-    left_out = sum(len(shard["tally"]["left_out"]) for shard in manifest["shards"])
+    left_out = len(dataset.manifest.tally.left_out)
     if left_out:
-        print(f"{left_out:,} examples were left out; see {workspace.path('errors.jsonl')}")
+        print(f"{left_out:,} examples were left out; see {dataset.file(ERRORS)}")
     return left_out

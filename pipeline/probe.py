@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from depthmask.errors import DepthModelError, UserError
+from depthmask.manifest import ModelIdentity
 from pipeline.dataset.description import DepthInfo
 from pipeline.plan.plan import Plan
 from transforms.compose import compose_chunk
@@ -22,7 +23,6 @@ from transforms.depth.model_files import checksum
 from transforms.depth.storage import is_flat
 from transforms.elements import ChunkKey, ChunkSpec
 from transforms.encode import RecordEncoder
-from transforms.io.files import crc_text
 from transforms.prepared import PreparedInputs, PreparedSource
 
 # Examples that are made to learn how large one is; with depth, a batch of the model.
@@ -85,9 +85,7 @@ def _depth_info(stage: DepthStage, depths: np.ndarray) -> DepthInfo:
         height=depths.shape[1],
         quantity=stage.interface.quantity,
         metric=stage.interface.metric,
-        kind=stage.model.kind,
-        model=posixpath.basename(path.rstrip("/")),
-        crc32c=crc_text(checksum(path)),
+        model=ModelIdentity(stage.model.kind, posixpath.basename(path.rstrip("/")), checksum(path)),
     )
 
 

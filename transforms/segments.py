@@ -23,6 +23,7 @@ from typing import Any
 import apache_beam as beam
 import google_crc32c
 
+from depthmask.manifest import shard_name
 from depthmask.tally import Tally
 from transforms.elements import ChunkKey, EncodedChunk, Segment, Shard, ShardKey
 from transforms.io.files import (
@@ -60,8 +61,7 @@ class ShardLayout:
     def path(self, key: ShardKey) -> str:
         """The finished shard."""
         count = len(self.shard_sizes[key.split])
-        name = f"depthmask-{key.split}.tfrecord-{key.shard:05d}-of-{count:05d}"
-        return join(self.output, name)
+        return join(self.output, shard_name(key.split, key.shard, count))
 
     def folder(self, key: ShardKey) -> str:
         """The shard's own folder in the work folder."""

@@ -19,8 +19,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsIter, AsList
 
 from depthmask.errors import UserError
-from pipeline.dataset.opened import Dataset, open_dataset
-from pipeline.dataset.verify import check_files
+from depthmask.manifest import FEATURES, MANIFEST, crc_text
+from pipeline.dataset.opened import Dataset, check_files, open_dataset
 from pipeline.export.layouts import LAYOUTS
 from pipeline.export.pieces import (
     PIECE_DESCRIPTION,
@@ -42,7 +42,6 @@ from pipeline.run.progress import Progress
 from pipeline.run.submit import run_pipeline
 from pipeline.run.workspace import WORK_FOLDER, differences
 from transforms.io.files import (
-    crc_text,
     delete_files,
     delete_folder,
     exists,
@@ -151,7 +150,7 @@ def export(path: str, output: str, layout_name: str, options: PipelineOptions) -
         )
     LAYOUTS[layout_name].check(dataset, PreparedSource.of_dataset(path))
     job = _job(dataset, destination, layout_name)
-    pieces = plan_pieces(job, dataset.manifest["shards"])
+    pieces = plan_pieces(job, dataset.manifest.shards)
     if destination.read(destination.work_path(EXPORT)) is None:
         _check_room(job, pieces)
     with at_work(destination):
@@ -167,21 +166,21 @@ def _run(dataset: Dataset, layout_name: str) -> dict[str, Any]:
     names = ("depthmask", "numpy", "pillow")
     return {
         "layout": layout_name,
-        "dataset": crc_text(file_checksum(dataset.file("manifest.json"))[0]),
+        "dataset": crc_text(file_checksum(dataset.file(MANIFEST))[0]),
         "made_with": {name: importlib.metadata.version(name) for name in names},
     }
 
 
 def _job(dataset: Dataset, destination: Destination, layout_name: str) -> ExportJob:
-    features = json.loads(read_file(dataset.file("features.json")))["featuresDict"]["features"]
+    features = json.loads(read_file(dataset.file(FEATURES)))["featuresDict"]["features"]
     return ExportJob(
         layout_name=layout_name,
         dataset=dataset.path,
         output=destination.output,
         work_folder=destination.work_folder,
-        total=sum(shard["examples"] for shard in dataset.manifest["shards"]),
+        total=dataset.manifest.examples,
         features=features,
-        depth=dataset.manifest["depth"],
+        depth=dataset.manifest.depth,
     )
 
 
@@ -316,7 +315,7 @@ def _finish(
     files = sorted({file.name: file for file in [*finished, *joined]}.values(), key=_name)
     description = run | {
         "examples": job.total,
-        "depth": job.depth,
+        "depth": job.depth and job.depth.to_json(),
         "files": [dataclasses.asdict(file) | {"crc32c": crc_text(file.crc32c)} for file in files],
         "in_folders": {
             "files": sum(count for count, _ in loose.values()),

@@ -26,6 +26,7 @@ from typing import Any, BinaryIO
 import google_crc32c
 import numpy as np
 
+from depthmask.manifest import BACKGROUNDS, FOREGROUNDS, DepthMeaning, ShardEntry
 from pipeline.export.layouts import LAYOUTS, Example, File, InputPicture, Layout
 from pipeline.export.pictures import fit_depth, fit_picture
 from pipeline.export.zips import ZipEntry, end_of_directory
@@ -77,7 +78,7 @@ class ExportJob:
     work_folder: str
     total: int
     features: dict[str, Any]
-    depth: dict[str, Any] | None
+    depth: DepthMeaning | None
 
     @property
     def layout(self) -> Layout:
@@ -128,18 +129,15 @@ class ExportedFile:
     crc32c: int
 
 
-def plan_pieces(job: ExportJob, shards: Iterable[dict[str, Any]]) -> list[Piece]:
-    """The pieces of an export, in order; `shards` as the manifest has them."""
+def plan_pieces(job: ExportJob, shards: Iterable[ShardEntry]) -> list[Piece]:
+    """The pieces of an export, in order."""
     pieces = [Piece(0, "", "", 0, 0, 0, 0)]
     first = 0
-    in_split: dict[str, int] = {}
     for entry in shards:
-        split = entry["split"]
-        shard = in_split[split] = in_split.get(split, -1) + 1
-        path = join(job.dataset, entry["file"])
-        for skip in range(0, entry["examples"], PIECE_EXAMPLES):
-            count = min(PIECE_EXAMPLES, entry["examples"] - skip)
-            pieces.append(Piece(len(pieces), path, split, shard, skip, first, count))
+        path = join(job.dataset, entry.file)
+        for skip in range(0, entry.examples, PIECE_EXAMPLES):
+            count = min(PIECE_EXAMPLES, entry.examples - skip)
+            pieces.append(Piece(len(pieces), path, entry.split, entry.number, skip, first, count))
             first += count
     return pieces
 
@@ -166,7 +164,7 @@ def _inputs(dataset: str) -> Iterator[InputPicture]:
         ("foreground", "image"),
         ("foreground_mask", "mask"),
     ):
-        file_name = "backgrounds.tfrecord" if kind == "background" else "foregrounds.tfrecord"
+        file_name = BACKGROUNDS if kind == "background" else FOREGROUNDS
         with open_file(join(dataset, file_name)) as file:
             for record in read_records(file):
                 features: dict[str, Any] = parse_example(record)
@@ -410,7 +408,7 @@ def _join_zip(shares: list[Share], output: _CheckedFile) -> None:
 
 def _join_npz(job: ExportJob, shares: list[Share], output: _CheckedFile) -> None:
     assert job.depth is not None
-    shape = (sum(share.entries for share in shares), job.depth["height"], job.depth["width"])
+    shape = (sum(share.entries for share in shares), job.depth.height, job.depth.width)
     header = {"descr": "<f4", "fortran_order": False, "shape": shape}
     info = zipfile.ZipInfo("depth.npy")
     info.external_attr = 0o644 << 16

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from depthmask.errors import UserError
-from depthmask.manifest import MANIFEST, PREPARED, is_dataset_file
+from depthmask.manifest import MANIFEST, PREPARED, is_dataset_file, is_manifest
 from transforms.io.files import (
     delete_files,
     delete_folder,
@@ -71,12 +71,9 @@ class Workspace:
 
     def _holds_our_manifest(self) -> bool:
         try:
-            manifest = json.loads(read_file(self.path(MANIFEST)))
-        except ValueError:
-            return False
+            return is_manifest(read_file(self.path(MANIFEST)))
         except OSError as error:
             raise UserError(f"{self.path(MANIFEST)}: cannot be read: {error}") from error
-        return isinstance(manifest, dict) and {"run", "shards"} <= manifest.keys()
 
     def _is_our_run(self, names: set[str]) -> bool:
         """Whether all that is there can be an unfinished run's."""
@@ -115,14 +112,6 @@ class Workspace:
     def write_run(self, run: dict[str, Any]) -> None:
         data = json.dumps(run, indent=2, ensure_ascii=False).encode()
         replace_file(self.work_path(RUN), self.work_path(f"{RUN}.part"), [data])
-
-    def read_manifest(self) -> dict[str, Any]:
-        """The manifest of the finished dataset in this folder."""
-        try:
-            manifest: dict[str, Any] = json.loads(read_file(self.path(MANIFEST)))
-        except ValueError as error:
-            raise UserError(f"{self.path(MANIFEST)} is damaged: {error}") from error
-        return manifest
 
     def clear(self) -> None:
         """Deletes everything that a run has put into the folder, and nothing else.

@@ -20,12 +20,6 @@ import google_crc32c
 from transforms.io import gcs
 from transforms.io.checksums import crc32c_of_both
 
-
-def crc_text(crc: int) -> str:
-    """A CRC-32C as the manifest has it: eight hexadecimal digits."""
-    return f"{crc:08x}"
-
-
 _Result = TypeVar("_Result")
 _READ_BYTES = 2**20
 # Requests to an object store at once: each takes long and does little.
