@@ -75,8 +75,9 @@ def generate(
         if restart:  # only now that nothing is refused any more
             workspace.delete_all()
         if state is State.FINISHED:
+            manifest = open_dataset(output).manifest
             workspace.refuse_another(state, provenance)
-            _check_shards_are_there(workspace, open_dataset(output).manifest)
+            _check_shards_are_there(workspace, manifest)
             _log.info("nothing is left to do")
         else:
             if state is State.UNFINISHED:

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from depthmask.manifest import (
@@ -54,18 +54,16 @@ def finish_dataset(description: DatasetDescription, shards: Sequence[Shard], tal
         ),
     }
 
-    def write(name: str, parts: Iterable[bytes]) -> int:
-        return workspace.write(name, parts)
-
-    files = dict(manifest.provenance.inputs)
     rows = read_files([shard.index_path for shard in shards])
-    files[INDEX] = write(INDEX, itertools.chain([INDEX_HEADER], rows))
+    files = dict(manifest.provenance.inputs)
+    files[INDEX] = workspace.write(INDEX, itertools.chain([INDEX_HEADER], rows))
     for name, text in texts.items():
-        files[name] = write(name, [text.encode()])
+        files[name] = workspace.write(name, [text.encode()])
     # The card is its publisher's to complete: no checksum holds it fast, no repair undoes that.
     if not exists(workspace.path(CARD)):
-        write(CARD, [dataset_card(_card_facts(recipe, manifest, workspace)).encode()])
-    write(MANIFEST, [dataclasses.replace(manifest, files=files).to_bytes()])
+        card = dataset_card(_card_facts(recipe, manifest, workspace))
+        workspace.write(CARD, [card.encode()])
+    workspace.write(MANIFEST, [dataclasses.replace(manifest, files=files).to_bytes()])
 
 
 def shard_entries(shards: Sequence[Shard]) -> tuple[ShardEntry, ...]:

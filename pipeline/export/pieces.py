@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import google_crc32c
 import numpy as np
 
-from depthmask.manifest import BACKGROUNDS, FOREGROUNDS, DepthMeaning
+from depthmask.manifest import BACKGROUNDS, FOREGROUNDS, DepthMeaning, crc_text
 from pipeline.export.layouts import LAYOUTS, Example, File, InputPicture, Layout
 from pipeline.export.pictures import fit_depth, fit_picture
 from pipeline.export.zips import ZipEntry, end_of_directory
@@ -30,7 +30,6 @@ from pipeline.run.workspace import EXPORT, Workspace
 from transforms.elements import ChunkKey, OutputFile, Part, ShardKey
 from transforms.io.files import (
     WrittenFile,
-    crc_text,
     create_file,
     join,
     open_file,

@@ -19,9 +19,8 @@ from typing import Any
 import google_crc32c
 
 from depthmask.errors import UserError
-from depthmask.manifest import MANIFEST, PREPARED, is_dataset_file
+from depthmask.manifest import MANIFEST, PREPARED, crc_text, is_dataset_file
 from transforms.io.files import (
-    crc_text,
     delete_files,
     exists,
     is_local,
