@@ -1,4 +1,4 @@
-"""Which Beam runner a run gets, by Beam's own options, and running a graph on it to its end."""
+"""Beam's options: which runner a run gets, and with what."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -284,12 +283,3 @@ def _delete_file(path: str) -> None:
     else:
         with contextlib.suppress(OSError):  # Beam does not say which error it was
             _beam_file_systems().delete([path])
-
-
-def delete_folder(folder: str) -> None:
-    """Deletes a folder with all that is in it, if it is there."""
-    if is_local(folder):
-        if os.path.isdir(folder):
-            shutil.rmtree(folder)
-    else:
-        delete_files(entry.path for entry in list_files(folder))
