@@ -138,6 +138,8 @@ def _beam_log(verbose: bool) -> Iterator[None]:
             sys.stderr = replacement
         os.dup2(log.fileno(), 2)
         threading.excepthook = lambda _: None  # Beam's threads, when a worker is gone
+        handler = logging.StreamHandler(log)  # else this process's own go to the terminal
+        logging.getLogger().addHandler(handler)
         try:
             yield
         except RunError as error:
@@ -148,6 +150,7 @@ def _beam_log(verbose: bool) -> Iterator[None]:
         else:
             os.remove(log.name)
         finally:
+            logging.getLogger().removeHandler(handler)
             threading.excepthook = threading.__excepthook__
             os.dup2(inherited, 2)
             os.close(inherited)

@@ -298,7 +298,7 @@ def test_what_cannot_be_exported_is_said_before_anything_is_done(
     assert file_bytes(out) == {"mine.txt": b"mine"}
     (out / "_unfinished").mkdir()
     (out / "mine.txt").rename(out / "_unfinished" / "mine.txt")
-    with pytest.raises(UserError, match=r"mine.txt is none of depthmask's files"):
+    with pytest.raises(UserError, match=r"mine.txt is not a file of depthmask's"):
         exported(dataset, out, "folder")
     with pytest.raises(UserError, match=r"mine.txt is a file"):
         exported(dataset, out / "_unfinished" / "mine.txt" / "x", "folder")

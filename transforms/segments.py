@@ -1,4 +1,4 @@
-"""Segments and shards: a chunk's records in a file of their own, which is joined into its shard."""
+"""Segments, the records of chunks in files of their own, and the shards that they are joined to."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from transforms.parts import PartStore, parse_description, unfinished_path
 
 @dataclass(frozen=True)
 class ShardStore(PartStore[Segment, Shard]):
-    """Where shards and their segments are kept, and how many examples each has.
+    """Where shards and their segments are kept, and how many examples each shard has.
 
     `shard_sizes`: by split, shard by shard.
     """
@@ -36,12 +36,12 @@ class ShardStore(PartStore[Segment, Shard]):
         return shard_name(key.split, key.shard, count)
 
     def examples(self, key: ShardKey) -> int:
-        """Examples of a shard, those that are left out included."""
+        """Returns the examples of a shard, including those left out."""
         return self.shard_sizes[key.split][key.shard]
 
     @property
     def sizes_by_name(self) -> dict[str, int]:
-        """Examples of each shard, by its name."""
+        """Examples of each shard, by name."""
         return {
             self.shard_name(ShardKey(split, number)): size
             for split, sizes in self.shard_sizes.items()
@@ -49,7 +49,7 @@ class ShardStore(PartStore[Segment, Shard]):
         }
 
     def write_segment(self, chunk: EncodedChunk) -> Segment:
-        """Writes a chunk's records, and what they are."""
+        """Writes a chunk's records and describes them."""
         stem = self.new_stem(chunk.key)
         description = {
             "records": [len(chunk.records), write_file(_records_path(stem), [chunk.records])],
@@ -83,7 +83,7 @@ class ShardStore(PartStore[Segment, Shard]):
     def describe_shard(
         self, key: ShardKey, shard: WrittenFile, tally: Tally, index_rows: Iterable[bytes]
     ) -> Shard:
-        """Writes what `find_file` recognises a finished shard by, and its rows of the index."""
+        """Writes a finished shard's rows of index.csv, and describes the shard."""
         name, rows = self.shard_name(key), b"".join(index_rows)
         path = self._index_path(name)
         index = WrittenFile(path, len(rows), replace_file(path, unfinished_path(path), [rows]))
