@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pipeline.cost import Estimate, estimate
-from pipeline.dataset.opened import Dataset
+from pipeline.dataset import Dataset
 from pipeline.generate import generate as _generate
-from pipeline.recipes.schema import Recipe
+from pipeline.recipes import Recipe
 from pipeline.request import DEFAULT_MODEL, DEFAULT_RECIPE, Request
 from transforms.io.files import AnyPath
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 
-from pipeline.inputs.findings import Finding, log_findings
-from pipeline.inputs.prepare import prepare_inputs
+from pipeline.inputs import Finding, log_findings, prepare_inputs
 from pipeline.job import Draft
-from pipeline.plan.plan import Plan, shards_text
+from pipeline.plan import Plan, shards_text
 from pipeline.probe import probe
 from pipeline.request import Request
-from pipeline.run.disk import size_text
+from pipeline.run import size_text
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from depthmask.errors import DepthModelError, UserError
-from pipeline.dataset.description import DepthInfo
+from pipeline.dataset import DepthInfo
 from pipeline.job import Draft
 from transforms.compose import compose_chunk
-from transforms.depth.model import DepthStage
-from transforms.depth.storage import is_flat
+from transforms.depth import DepthStage, is_flat
 from transforms.elements import ChunkKey, ChunkSpec
 from transforms.prepared import PreparedInputs
 

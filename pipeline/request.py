@@ -6,12 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.inputs.folders import InputFolders
-from pipeline.recipes.loading import load_recipe
-from pipeline.recipes.schema import Recipe
-from transforms.depth.builtin import BuiltinModel
-from transforms.depth.kinds import parse_model
-from transforms.depth.model import ModelChoice
+from pipeline.inputs import InputFolders
+from pipeline.recipes import Recipe, load_recipe
+from transforms.depth import BuiltinModel, ModelChoice, parse_model
 from transforms.io.files import AnyPath, checked_path
 
 DEFAULT_RECIPE = "default"

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from depthmask.errors import UserError
 from depthmask.tally import Tally
-from pipeline.export.layouts import LAYOUTS
+from pipeline.export import LAYOUTS
 from pipeline.inputs.findings import Finding, listing
 from pipeline.inputs.folders import (
     InputFile,
@@ -26,8 +26,8 @@ from pipeline.inputs.folders import (
     without_twins,
 )
 from pipeline.inputs.pictures import MAX_PIXELS, BadPicture, open_picture
-from pipeline.plan.placement import check_fits
-from pipeline.recipes.schema import Recipe
+from pipeline.plan import check_fits
+from pipeline.recipes import Recipe
 from transforms.cutout import Cutout, binarise, resize
 from transforms.io.files import create_file, join
 from transforms.measure import measure
