@@ -1,4 +1,4 @@
-"""What `import depthmask` gives to make datasets from Python: the commands, as functions."""
+"""Making datasets from Python: `depthmask.generate` and `depthmask.plan`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request would make and cost, before anything is spent on it."""
+"""What a request would make and cost, before the long work begins."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.run import size_text
 
 @dataclass(frozen=True)
 class Worker:
-    """What one worker makes and costs: examples a second as measured, the price of its hour."""
+    """One worker: how many examples a second it makes, as measured, and the price of its hour."""
 
     examples_per_second: float
     price_per_hour: float
