@@ -25,8 +25,8 @@ from multiprocessing.synchronize import Barrier
 
 import numpy as np
 
+from transforms.depth import PictureSize
 from transforms.depth.densedepth import build_densedepth
-from transforms.depth.interface import PictureSize
 
 CORES = os.cpu_count() or 1
 BATCH = 2  # that of the five teams' notebooks
@@ -129,7 +129,7 @@ def _runner(way: Way, model: str, size: int) -> Callable[[np.ndarray], np.ndarra
     import tensorflow as tf
 
     from pipeline.job import depth_stage
-    from pipeline.recipes.loading import load_recipe
+    from pipeline.recipes import load_recipe
     from transforms.depth.keras_model import KerasModel
 
     tf.config.threading.set_intra_op_parallelism_threads(way.threads)

@@ -25,7 +25,7 @@ from depthmask.errors import RunError, UserError
 from depthmask.manifest import ERRORS
 
 if TYPE_CHECKING:
-    from pipeline.dataset.opened import Dataset
+    from pipeline.dataset import Dataset
     from pipeline.request import Request
 
 STOPPED = 130
@@ -282,7 +282,7 @@ class Verify(Command):
         )
 
     def run(self, arguments: Namespace) -> int:
-        from pipeline.dataset.verify import report, verify
+        from pipeline.dataset import verify_dataset
 
         if arguments.repair:
             from pipeline.repair import repair
@@ -291,8 +291,8 @@ class Verify(Command):
                 made = len(repair(arguments.dataset, arguments.depth_model).shards)
             print(f"{made} {'shard was' if made == 1 else 'shards were'} made again")
         good = True
-        for check in verify(arguments.dataset, arguments.sample):
-            print(report(check), flush=True)
+        for check in verify_dataset(arguments.dataset, arguments.sample):
+            print(check, flush=True)
             good = good and not check.problems
         looked_at = "dataset" if arguments.sample is None else "sample"
         print(f"The {looked_at} is right." if good else "The dataset is NOT right.")
@@ -310,7 +310,7 @@ class Sheet(Command):
         parser.add_argument("--examples", type=positive, default=6, metavar="N")
 
     def run(self, arguments: Namespace) -> int:
-        from pipeline.view.sheet import write_sheet
+        from pipeline.view import write_sheet
 
         drawn = write_sheet(arguments.dataset, arguments.picture, arguments.examples)
         print(f"{drawn} examples are drawn in {arguments.picture}")
@@ -328,7 +328,7 @@ class Gallery(Command):
         parser.add_argument("--examples", type=positive, default=60, metavar="N")
 
     def run(self, arguments: Namespace) -> int:
-        from pipeline.view.gallery import write_gallery
+        from pipeline.view import write_gallery
 
         shown = write_gallery(arguments.dataset, arguments.page, arguments.examples)
         print(f"{shown} examples are shown in {arguments.page}")
@@ -412,9 +412,9 @@ def _add_verbose(parser: ArgumentParser) -> None:
 
 
 def _add_request(parser: ArgumentParser) -> None:
-    from pipeline.recipes.loading import builtin_recipes
+    from pipeline.recipes import builtin_recipes
     from pipeline.request import DEFAULT_MODEL, DEFAULT_RECIPE
-    from transforms.depth.kinds import USAGE
+    from transforms.depth import USAGE
 
     parser.add_argument("--backgrounds", required=True, metavar="DIR")
     parser.add_argument("--foregrounds", required=True, metavar="DIR", help="cut-outs (RGBA)")
@@ -461,8 +461,8 @@ def _request(arguments: Namespace) -> Request:
 
 def _print_dataset(dataset: Dataset) -> int:
     """Prints what a finished dataset holds; returns the number of examples that were left out."""
-    from pipeline.plan.plan import shards_text
-    from pipeline.run.disk import size_text
+    from pipeline.plan import shards_text
+    from pipeline.run import size_text
 
     manifest = dataset.manifest
     for split, examples in manifest.splits.items():

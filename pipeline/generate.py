@@ -13,21 +13,16 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from depthmask.errors import UserError
 from depthmask.manifest import PREPARED, Manifest, Provenance
-from pipeline.dataset.description import DatasetDescription, DepthInfo
-from pipeline.dataset.opened import Dataset, open_dataset
+from pipeline.dataset import Dataset, DatasetDescription, DepthInfo, open_dataset
 from pipeline.graph import build_graph
-from pipeline.inputs.findings import log_findings
-from pipeline.inputs.prepare import PreparedSet, prepare_inputs
+from pipeline.inputs import PreparedSet, log_findings, prepare_inputs
 from pipeline.job import Draft, Job
 from pipeline.probe import probe
 from pipeline.request import Request
+from pipeline.run import INPUTS, Progress, State, Workspace, check_disk_space, locked
 from pipeline.run.dataflow import depth_device, resource_hints
-from pipeline.run.disk import check_disk_space
-from pipeline.run.lock import locked
 from pipeline.run.options import pipeline_options
-from pipeline.run.progress import Progress
 from pipeline.run.submit import run_pipeline
-from pipeline.run.workspace import INPUTS, State, Workspace
 from transforms.io.files import AnyPath, checked_path, join, rename_file
 
 _log = logging.getLogger("depthmask")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from pipeline.dataset.description import DatasetDescription
-from pipeline.plan.plan import Plan
-from pipeline.recipes.schema import Recipe
-from pipeline.run.workspace import provenance_checksum
-from transforms.depth.interface import PictureSize
-from transforms.depth.model import DepthStage, ModelChoice
+from pipeline.dataset import DatasetDescription
+from pipeline.plan import Plan
+from pipeline.recipes import Recipe
+from pipeline.run import provenance_checksum
+from transforms.depth import DepthStage, ModelChoice, PictureSize
 from transforms.encode import RecordEncoder
 from transforms.prepared import PreparedSource
 from transforms.segments import ShardStore

@@ -12,8 +12,8 @@ import pytest
 
 import depthmask
 from pipeline.cli import main
-from pipeline.inputs.folders import InputFolders
-from pipeline.recipes.loading import load_recipe
+from pipeline.inputs import InputFolders
+from pipeline.recipes import load_recipe
 from tests.conftest import ONE_WORKER, SMALL, file_bytes
 
 SETTINGS = {
@@ -43,7 +43,7 @@ def test_generate_makes_what_the_command_makes(
     )
     assert file_bytes(tmp_path / "made") == file_bytes(dataset)
     assert made.path == str(tmp_path / "made")
-    assert made.recipe.canvas.width == 48 and made.statistics["composites"]["images"] == 72
+    assert made.recipe.canvas.width == 48 and made.manifest.tally.moments["composites"].images == 72
     assert capfd.readouterr().out == "" and "72 examples in 5 shards" in caplog.text
 
     command = ["generate", "--depth-model=none", f"--output={tmp_path / 'command'}"]

@@ -23,18 +23,21 @@ from depthmask.errors import DepthModelError, UserError
 from depthmask.manifest import ModelIdentity
 from depthmask.plasma import PLASMA
 from pipeline.cli import main
-from pipeline.dataset.verify import verify
-from pipeline.inputs.folders import InputFolders
+from pipeline.dataset import verify_dataset
+from pipeline.inputs import InputFolders
 from pipeline.job import depth_stage
-from pipeline.recipes.loading import load_recipe
-from pipeline.recipes.schema import Recipe
+from pipeline.recipes import Recipe, load_recipe
 from tests.conftest import ONE_WORKER, file_bytes, make_dataset
-from transforms.depth.builtin import BuiltinModel
+from transforms.depth import (
+    KINDS,
+    BuiltinModel,
+    DepthModel,
+    DepthStorage,
+    ModelInterface,
+    PictureSize,
+    parse_model,
+)
 from transforms.depth.densedepth import DenseDepthModel, build_densedepth, load_weights
-from transforms.depth.interface import ModelInterface, PictureSize
-from transforms.depth.kinds import KINDS, parse_model
-from transforms.depth.model import DepthModel
-from transforms.depth.storage import DepthStorage
 
 PICTURES = np.random.default_rng(5).integers(0, 256, (3, 32, 48, 3)).astype(np.uint8)
 
@@ -541,7 +544,7 @@ def test_stored_depth_is_read_as_what_it_means(
     made = make_dataset(
         folders, tmp_path / "made", "image.format=png", *settings, depth_model=small
     )
-    assert [check for check in verify(str(made)) if check.problems] == []
+    assert [check for check in verify_dataset(str(made)) if check.problems] == []
     relative = "storage" in settings[0]
     for example in depthmask.load(str(made), "train").as_numpy_iterator():
         meant = expected_depth(example["image"][None])[0]
@@ -608,7 +611,7 @@ def test_examples_without_finite_depth_are_left_out_and_named(
         for example in depthmask.load(str(made), split).as_numpy_iterator()
     }
     assert kept == means.keys() - bad
-    assert [check for check in verify(str(made)) if check.problems] == []
+    assert [check for check in verify_dataset(str(made)) if check.problems] == []
     before = file_bytes(made)
     next(made.glob("depthmask-train*")).unlink()
     (tmp_path / "renamed.keras").write_bytes((tmp_path / "bad.keras").read_bytes())

@@ -15,11 +15,11 @@ from apache_beam.testing.util import assert_that, equal_to
 from depthmask.errors import RunError, UserError
 from depthmask.tally import Tally
 from pipeline import graph
-from pipeline.inputs.folders import InputFolders
+from pipeline.inputs import InputFolders
 from pipeline.repair import repair
+from pipeline.run import Workspace
 from pipeline.run.lock import OutputLock
 from pipeline.run.options import pipeline_options
-from pipeline.run.workspace import Workspace
 from tests.conftest import ONE_WORKER, draw_inputs, file_bytes, make_dataset
 from transforms import encode
 from transforms.assemble import FindFinishedWork, JoinParts

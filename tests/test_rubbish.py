@@ -14,10 +14,9 @@ import pytest
 from PIL import Image
 
 from depthmask.errors import DepthModelError, UserError
-from pipeline.inputs.folders import InputFolders
-from pipeline.inputs.prepare import prepare_inputs
+from pipeline.inputs import InputFolders, prepare_inputs
 from pipeline.job import depth_stage
-from pipeline.recipes.loading import load_recipe
+from pipeline.recipes import load_recipe
 from transforms.depth.keras_model import KerasModel
 from transforms.prepared import PreparedInputs
 

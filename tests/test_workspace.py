@@ -11,10 +11,9 @@ import pytest
 
 from depthmask.errors import UserError
 from pipeline.export import export_dataset
-from pipeline.inputs.folders import InputFolders
+from pipeline.inputs import InputFolders
 from pipeline.repair import repair
-from pipeline.run.lock import locked
-from pipeline.run.workspace import EXPORT, State, Workspace
+from pipeline.run import EXPORT, State, Workspace, locked
 from tests.conftest import ONE_WORKER, file_bytes, make_dataset
 
 Command = Callable[[Path], object]

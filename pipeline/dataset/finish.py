@@ -26,8 +26,8 @@ from depthmask.tally import Moments, Tally
 from pipeline.dataset.card import CardFacts, dataset_card
 from pipeline.dataset.description import DatasetDescription
 from pipeline.dataset.tfds import dataset_info_json, features_json
-from pipeline.recipes.schema import Recipe
-from pipeline.run.workspace import Workspace
+from pipeline.recipes import Recipe
+from pipeline.run import Workspace
 from transforms.elements import Shard
 from transforms.index import INDEX_HEADER
 from transforms.io.files import exists, read_files

@@ -12,13 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from depthmask.errors import UserError
 from depthmask.manifest import FEATURES, MANIFEST, crc_text
-from pipeline.dataset.opened import Dataset, check_files, open_dataset
+from pipeline.dataset import Dataset, check_files, open_dataset
 from pipeline.export.layouts import LAYOUTS
 from pipeline.export.pieces import ExportJob, SourceShard, piece_files
-from pipeline.run.disk import check_disk_space, size_text
-from pipeline.run.lock import locked
-from pipeline.run.progress import Progress
-from pipeline.run.workspace import EXPORT, State, Workspace, provenance_checksum
+from pipeline.run import (
+    EXPORT,
+    Progress,
+    State,
+    Workspace,
+    check_disk_space,
+    locked,
+    provenance_checksum,
+    size_text,
+)
 from transforms.elements import ShardKey
 from transforms.io.files import AnyPath, checked_path, file_checksum, is_local, read_file
 from transforms.prepared import PreparedSource

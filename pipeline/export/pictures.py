@@ -9,7 +9,7 @@ import numpy as np
 
 from depthmask.manifest import DepthMeaning
 from transforms.codecs import ImageCodec, encode_image, open_image
-from transforms.depth.storage import DepthStorage, grey_depth
+from transforms.depth import DepthStorage, grey_depth
 
 Format = Literal["jpeg", "png"]
 _SUFFIXES = {"jpeg": "jpg", "png": "png"}

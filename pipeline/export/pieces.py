@@ -26,7 +26,7 @@ from depthmask.manifest import BACKGROUNDS, FOREGROUNDS, DepthMeaning, crc_text
 from pipeline.export.layouts import LAYOUTS, Example, File, InputPicture, Layout
 from pipeline.export.pictures import fit_depth, fit_picture
 from pipeline.export.zips import ZipEntry, end_of_directory
-from pipeline.run.workspace import EXPORT, Workspace
+from pipeline.run import EXPORT, Workspace
 from transforms.elements import ChunkKey, OutputFile, Part, ShardKey
 from transforms.io.files import (
     WrittenFile,

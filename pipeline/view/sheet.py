@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from depthmask.manifest import DepthMeaning
-from pipeline.dataset.opened import open_dataset
+from pipeline.dataset import open_dataset
 from pipeline.view.examples import (
     Example,
     check_is_new,
