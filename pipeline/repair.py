@@ -20,7 +20,6 @@ from transforms.elements import ShardKey
 from transforms.index import index_rows
 from transforms.io.files import (
     AnyPath,
-    WrittenFile,
     checked_path,
     exists,
     rename_file,
@@ -140,7 +139,6 @@ def _model(provenance: Provenance, depth_model: ModelChoice | None) -> ModelChoi
 def _mark_finished(entry: ShardEntry, job: Job) -> None:
     """Writes what a run leaves in its work folder for a shard that it has just finished."""
     plan, key = job.plan, ShardKey(entry.split, entry.number)
-    written = WrittenFile(job.store.path(entry.file), entry.bytes, entry.crc32c)
     left_out = {example.id for example in entry.tally.left_out}
     rows = (index_rows(plan.chunk(chunk), left_out).encode() for chunk in plan.chunk_keys(key))
-    job.store.describe_shard(key, written, entry.tally, rows)
+    job.store.describe_shard(entry, rows)

@@ -13,6 +13,7 @@ import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
 from depthmask.errors import RunError, UserError
+from depthmask.manifest import ShardEntry
 from depthmask.tally import Tally
 from pipeline import graph
 from pipeline.inputs import InputFolders
@@ -363,7 +364,7 @@ def test_a_shard_that_is_found_finished_and_in_parts_comes_out_once():
     key = ShardKey("train", 0)
     store = ShardStore("out", "out/_unfinished", "5d1c0a2b", {"train": (7,)})
     name, written = store.shard_name(key), WrittenFile("gone", 70, 1)
-    shard = Shard(name, (written, written), key, 7, Tally())
+    shard = Shard(name, (written, written), ShardEntry("train", 0, 1, 7, 70, 1, Tally()))
     segment = Segment(name, 0, (written,), ChunkKey(key, 0, 7), Tally())
     with beam.Pipeline(options=pipeline_options(ONE_WORKER)) as pipeline:
         parts = pipeline | beam.Create([segment, shard, segment, shard])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from depthmask.manifest import ShardEntry
 from depthmask.tally import Tally
 from transforms.io.files import WrittenFile
 
@@ -160,25 +161,12 @@ class OutputFile:
     name: str
     written: tuple[WrittenFile, ...]
 
-    @property
-    def bytes(self) -> int:
-        return self.written[0].bytes
-
-    @property
-    def crc32c(self) -> int:
-        return self.written[0].crc32c
-
 
 @dataclass(frozen=True)
 class Shard(OutputFile):
-    """A finished TFRecord file of the dataset; its rows of index.csv are kept beside.
+    """A finished TFRecord file of the dataset; its rows of index.csv are kept beside."""
 
-    `examples` are those in it; what was left out comes on top.
-    """
-
-    key: ShardKey
-    examples: int
-    tally: Tally = field(repr=False)
+    entry: ShardEntry
 
     @property
     def index_path(self) -> str:

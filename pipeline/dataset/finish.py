@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,7 +19,6 @@ from depthmask.manifest import (
     RECIPE,
     STATISTICS,
     Manifest,
-    ShardEntry,
 )
 from depthmask.tally import Moments, Tally
 from pipeline.dataset.card import CardFacts, dataset_card
@@ -42,8 +40,9 @@ def finish_dataset(description: DatasetDescription, shards: Sequence[Shard], tal
     workspace, recipe = description.workspace, description.recipe
     workspace.check_unchanged(description.manifest.provenance.to_json())
     order = list(recipe.splits.fractions)
-    shards = sorted(shards, key=lambda shard: (order.index(shard.key.split), shard.key.shard))
-    manifest = dataclasses.replace(description.manifest, shards=shard_entries(shards))
+    shards = sorted(shards, key=lambda shard: (order.index(shard.entry.split), shard.entry.number))
+    entries = tuple(shard.entry for shard in shards)
+    manifest = dataclasses.replace(description.manifest, shards=entries)
     texts = {
         RECIPE: recipe.to_yaml(),
         STATISTICS: _json(statistics_json((manifest.input_tally + tally).moments)),
@@ -64,23 +63,6 @@ def finish_dataset(description: DatasetDescription, shards: Sequence[Shard], tal
         card = dataset_card(_card_facts(recipe, manifest, workspace))
         workspace.write(CARD, [card.encode()])
     workspace.write(MANIFEST, [dataclasses.replace(manifest, files=files).to_bytes()])
-
-
-def shard_entries(shards: Sequence[Shard]) -> tuple[ShardEntry, ...]:
-    """Returns what the manifest says of all of a dataset's shards."""
-    counts = Counter(shard.key.split for shard in shards)
-    return tuple(
-        ShardEntry(
-            split=shard.key.split,
-            number=shard.key.shard,
-            of=counts[shard.key.split],
-            examples=shard.examples,
-            bytes=shard.bytes,
-            crc32c=shard.crc32c,
-            tally=shard.tally,
-        )
-        for shard in shards
-    )
 
 
 def _error_entries(manifest: Manifest) -> Iterator[dict[str, str]]:

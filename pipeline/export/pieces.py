@@ -342,8 +342,8 @@ def finish_export(
         "files": [
             {
                 "name": file.name,
-                "bytes": file.bytes,
-                "crc32c": crc_text(file.crc32c),
+                "bytes": file.written[0].bytes,
+                "crc32c": crc_text(file.written[0].crc32c),
             }
             for file in sorted(containers, key=operator.attrgetter("name"))
         ],
