@@ -39,14 +39,14 @@ class Repair:
 
 
 def repair(dataset: AnyPath, depth_model: str | None = None, options: Sequence[str] = ()) -> Repair:
-    """Makes a finished dataset whole again.
+    """Makes the missing and damaged files of a finished dataset again.
 
-    A repair is a run that is taken up again: good shards are written down as finished, the
-    manifest is set aside, and the rest is made as ever, from the inputs that the dataset holds.
-    Interrupted, it can be called again; until then the folder is an unfinished run.
-    `depth_model`: the model that made the dataset's depth, if that was another than ``builtin``.
-    Raises UserError where the dataset holds too little to be repaired from, RunError where what was
-    made is not what the manifest promises.
+    A repair resumes a run: good shards are marked as finished, the manifest is set aside, and the
+    rest is made from the inputs that the dataset holds. If a repair is interrupted, call it again;
+    until then the folder is an unfinished run.
+    `depth_model`: the model that made the dataset's depth, if it was not ``builtin``.
+    Raises UserError where the dataset lacks what is needed to repair it, RunError where the result
+    differs from what the manifest says.
     """
     output = checked_path(dataset)
     model = None if depth_model is None else parse_model(depth_model)
@@ -55,7 +55,7 @@ def repair(dataset: AnyPath, depth_model: str | None = None, options: Sequence[s
     set_aside = workspace.work_path(SET_ASIDE)
     if not exists(workspace.path(MANIFEST)) and not exists(set_aside):
         raise UserError(
-            f"{output} has no manifest, so it is no finished dataset. Run generate again to "
+            f"{output} has no manifest, so it is not a finished dataset. Run generate again to "
             "finish it."
         )
     with locked(workspace):
@@ -90,8 +90,8 @@ def repair(dataset: AnyPath, depth_model: str | None = None, options: Sequence[s
         changed = [name for name, crc in manifest.checksums.items() if found.get(name) != crc]
     if changed:
         raise RunError(
-            f"these came out otherwise than before: {', '.join(changed)}. Other versions of "
-            "depthmask's packages may be installed than those that the manifest names."
+            f"these files differ from the original ones: {', '.join(changed)}. Other versions of "
+            "packages may be installed than those that the manifest names."
         )
     return Repair(output, tuple(damaged))
 
@@ -137,7 +137,7 @@ def _model(provenance: Provenance, depth_model: ModelChoice | None) -> ModelChoi
 
 
 def _mark_finished(entry: ShardEntry, job: Job) -> None:
-    """Leaves of a good shard what a run that has just finished it would leave."""
+    """Writes what a run leaves in its work folder for a shard that it has just finished."""
     plan, key = job.plan, ShardKey(entry.split, entry.number)
     left_out = {example.id for example in entry.tally.left_out}
     rows = (index_rows(plan.chunk(chunk), left_out).encode() for chunk in plan.chunk_keys(key))

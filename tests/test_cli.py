@@ -121,7 +121,7 @@ def test_a_number_that_cannot_be_is_said(capsys, value: str):
 def test_a_folder_that_is_no_dataset_is_said(tmp_path: Path, capsys):
     assert main(["verify", str(tmp_path)]) == 2
     assert (
-        "manifest.json: there is no such file. So this is not a finished" in capsys.readouterr().err
+        "manifest.json does not exist, so this is not a finished dataset" in capsys.readouterr().err
     )
 
 

@@ -345,7 +345,7 @@ def test_what_cannot_be_repaired_is_said(dataset: Path, tmp_path: Path):
     with pytest.raises(UserError, match=r"foregrounds.tfrecord is missing or damaged"):
         repair(str(copy), None, ONE_WORKER)
     assert file_bytes(copy) == before
-    with pytest.raises(UserError, match="no finished dataset"):
+    with pytest.raises(UserError, match="not a finished dataset"):
         repair(str(tmp_path), None, ONE_WORKER)
 
 

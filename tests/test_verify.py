@@ -124,7 +124,10 @@ def test_wrong_statistics_are_caught(copy: Path):
     statistics = json.loads(path.read_text())
     statistics["masks"]["mean"][0] += 1e-9
     path.write_text(json.dumps(statistics))
-    assert "statistics.json says otherwise of masks" in failures(copy)["statistics"]
+    assert (
+        "statistics.json has other figures of masks than the manifest"
+        in failures(copy)["statistics"]
+    )
 
 
 def test_a_sample_looks_at_fewer(dataset: Path):

@@ -32,8 +32,8 @@ def open_dataset(path: AnyPath) -> Dataset:
         data = read_file(manifest_path)
     except OSError as error:
         raise DatasetError(
-            f"{manifest_path}: there is no such file. So this is not a finished dataset: give a "
-            "folder that generate has finished."
+            f"{manifest_path} does not exist, so this is not a finished dataset. Give a folder "
+            "that generate has finished."
         ) from error
     manifest = Manifest.from_bytes(data, manifest_path)
     try:

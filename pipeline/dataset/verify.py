@@ -116,7 +116,7 @@ def _check_inputs(dataset: Dataset, source: PreparedSource) -> Check:
         )
     stated = dataset.manifest.input_tally.moments
     problems = tuple(
-        f"the manifest says otherwise of {kind}"
+        f"the manifest has other statistics of {kind}"
         for kind, found in Tally.total(parts).moments.items()
         if found != stated[kind]
     )
@@ -228,7 +228,7 @@ def _check_statistics(dataset: Dataset, tally: Tally) -> Check:
         problems.append(f"statistics.json is damaged: {error}")
     for kind, entry in statistics_json(stated).items():
         if isinstance(written, dict) and written.get(kind) != entry:
-            problems.append(f"statistics.json says otherwise of {kind}")
+            problems.append(f"statistics.json has other figures of {kind} than the manifest")
     for kind, found in tally.moments.items():
         expected = stated[kind]
         if kind in lossy:
@@ -240,7 +240,7 @@ def _check_statistics(dataset: Dataset, tally: Tally) -> Check:
             if found.images != expected.images or max(mean, std) > 0.02:
                 problems.append(f"{kind}: mean differs by {mean:.5f}, std by {std:.5f}")
         elif found != expected:
-            problems.append(f"the manifest says otherwise of {kind}")
+            problems.append(f"the manifest has other statistics of {kind}")
         else:
             details.append(f"{kind} exact")
     return Check("statistics", ", ".join(details), tuple(problems))
