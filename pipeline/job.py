@@ -32,8 +32,7 @@ class Draft:
         if model is None:
             return Draft(recipe, source, None)
         canvas = PictureSize(width=recipe.canvas.width, height=recipe.canvas.height)
-        stage = DepthStage(model, model.interface(recipe.depth), recipe.depth, canvas)
-        return Draft(recipe, source, stage)
+        return Draft(recipe, source, DepthStage.of(model, recipe.depth, canvas))
 
     @functools.cached_property
     def plan(self) -> Plan:

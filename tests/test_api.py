@@ -64,7 +64,7 @@ def test_generate_makes_what_the_command_makes(
 
 def test_export_makes_what_the_command_makes(dataset: Path, tmp_path: Path, capfd):
     made = depthmask.export(dataset, tmp_path / "made", "webdataset", options=ONE_WORKER)
-    assert made.examples == 72 and "inputs.tar" in {file.name for file in made.files}
+    assert made.examples == 72 and "inputs.tar" in made.containers
     assert capfd.readouterr().out == ""
     command = ["export", str(dataset), str(tmp_path / "command"), "--layout=webdataset"]
     assert main([*command, *ONE_WORKER]) == 0
@@ -100,7 +100,7 @@ def test_repair_and_verify_say_what_they_found(dataset: Path, tmp_path: Path):
     copy = Path(shutil.copytree(dataset, tmp_path / "copy"))
     lost = next(copy.glob("*train*"))
     lost.unlink()
-    assert [check.problems for check in depthmask.verify(copy)] == [[f"{lost.name} is missing"]]
+    assert [check.problems for check in depthmask.verify(copy)] == [(f"{lost.name} is missing",)]
     assert depthmask.repair(copy, options=ONE_WORKER).shards == (lost.name,)
     assert file_bytes(copy) == file_bytes(dataset)
 

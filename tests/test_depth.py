@@ -25,7 +25,6 @@ from depthmask.plasma import PLASMA
 from pipeline.cli import main
 from pipeline.dataset import verify_dataset
 from pipeline.inputs import InputFolders
-from pipeline.job import depth_stage
 from pipeline.recipes import Recipe, load_recipe
 from tests.conftest import ONE_WORKER, file_bytes, make_dataset
 from transforms.depth import (
@@ -38,14 +37,20 @@ from transforms.depth import (
     parse_model,
 )
 from transforms.depth.densedepth import DenseDepthModel, build_densedepth, load_weights
+from transforms.depth.model import DepthStage, ModelChoice
 
 PICTURES = np.random.default_rng(5).integers(0, 256, (3, 32, 48, 3)).astype(np.uint8)
+
+
+def stage(model: ModelChoice, recipe: Recipe) -> DepthStage:
+    canvas = PictureSize(width=recipe.canvas.width, height=recipe.canvas.height)
+    return DepthStage.of(model, recipe.depth, canvas)
 
 
 def load(model: str, *settings: str) -> DepthModel:
     """A model for a canvas of 48×32."""
     recipe = load_recipe("default", ["canvas.width=48", "canvas.height=32", *settings])
-    return depth_stage(parse_model(model), recipe).load()
+    return stage(parse_model(model), recipe).load()
 
 
 def small_network(
@@ -182,7 +187,7 @@ def test_densedepth_equals_the_published_network(published: tuple[Any, Path], si
     model, path = published
     picture = np.random.default_rng(0).integers(0, 256, (1, *size, 3)).astype(np.uint8)
     recipe = load_recipe("default", [f"canvas.width={size[1]}", f"canvas.height={size[0]}"])
-    loaded = depth_stage(DenseDepthModel(str(path)), recipe).load()
+    loaded = stage(DenseDepthModel(str(path)), recipe).load()
     found = loaded.predict(picture)
     values = model(picture.astype(np.float32) / 255, training=False).numpy()[..., 0]
     expected = np.clip(1000 / values, 10, 1000) / 1000 * 10
@@ -502,7 +507,7 @@ def test_the_builtin_model_sees_pictures_of_the_size_that_it_knows():
         ((64, 1600), (32, 1120)),
     ):
         recipe = load_recipe("default", [f"canvas={{width: {canvas[0]}, height: {canvas[1]}}}"])
-        size = depth_stage(BuiltinModel(), recipe).input_size(None)
+        size = stage(BuiltinModel(), recipe).input_size(None)
         assert size == PictureSize(width=seen[0], height=seen[1])
     depth = load("builtin").predict(PICTURES)
     assert depth.shape == (3, 96, 144) and np.isfinite(depth).all() and depth.min() > 0

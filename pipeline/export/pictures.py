@@ -62,7 +62,7 @@ def fit_picture(data: bytes, stored: dict[str, Any], form: Form) -> Picture:
 def fit_depth(
     data: bytes, stored: dict[str, Any], meaning: DepthMeaning, form: DepthForm
 ) -> Picture:
-    """Returns a depth map in a form. `stored`: as for `fit_picture`; `meaning`: of the map."""
+    """Returns a depth map in a form. `stored`: as for `fit_picture`; `meaning`: what it says."""
     has = stored["image"]["encodingFormat"]
     storage = form.storage or meaning.storage
     wanted = form.format or has
