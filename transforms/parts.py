@@ -45,9 +45,10 @@ _CHUNK = re.compile(rf"(?P<chunk>\d{{7,}}-n(?P<examples>\d+))-{_ATTEMPT}")
 _DESCRIPTION = re.compile(rf"{_CHUNK.pattern}\.json")
 _FINISHED = "finished.json"
 # A file that is being written, or on Cloud Storage a step in composing it.
-_UNFINISHED = rf".*\.{_ATTEMPT}\.part(\.{_ATTEMPT})?"
-_FOLDER = r"[0-9a-f]{8}-[^/]+"
-_WORK_FILE = re.compile(rf"({_FOLDER}/({_CHUNK.pattern}[^/]*|finished\.\w+)|{_UNFINISHED})")
+_UNFINISHED = re.compile(rf".*\.{_ATTEMPT}\.part(\.{_ATTEMPT})?")
+# Paths below the work folder.
+_CHUNK_FILE = re.compile(rf"[0-9a-f]{{8}}-[^/]+/{_CHUNK.pattern}(?=[^/]*$)")
+_FINISHED_FILE = re.compile(r"[0-9a-f]{8}-[^/]+/finished\.\w+")
 
 
 def unfinished_path(path: str) -> str:
@@ -57,13 +58,15 @@ def unfinished_path(path: str) -> str:
 
 def is_work_file(name: str) -> bool:
     """Returns whether a job writes files of this `name`, relative to the work folder."""
-    return _WORK_FILE.fullmatch(name) is not None
+    return bool(
+        _UNFINISHED.fullmatch(name) or _CHUNK_FILE.match(name) or _FINISHED_FILE.fullmatch(name)
+    )
 
 
 def is_half_written(name: str, names: Collection[str]) -> bool:
     """Returns whether an interrupted attempt left `name`; `names`: all in the work folder."""
-    chunk = re.match(rf"{_FOLDER}/{_CHUNK.pattern}", name)
-    return bool(re.fullmatch(_UNFINISHED, name) or (chunk and f"{chunk[0]}.json" not in names))
+    chunk = _CHUNK_FILE.match(name)
+    return bool(_UNFINISHED.fullmatch(name) or (chunk and f"{chunk[0]}.json" not in names))
 
 
 def write_description(path: str, description: Mapping[str, Any]) -> None:
