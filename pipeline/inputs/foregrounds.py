@@ -15,7 +15,7 @@ from pipeline.inputs.folders import InputFile
 from pipeline.inputs.masks import cut, open_mask
 from pipeline.inputs.pictures import Picture, dullness, open_picture
 from pipeline.inputs.samples import Warn
-from pipeline.plan.placement import check_room
+from pipeline.plan.placement import check_fits
 from pipeline.recipes.schema import Recipe
 from transforms.cutout import Cutout, binarise, resize
 
@@ -49,7 +49,7 @@ def prepare_foreground(
     cutout = _within_its_frame(cutout, recipe.foregrounds.trim, warn)
     width, height = recipe.foregrounds.drawn_size(*cutout.colour.size, recipe.canvas)
     try:
-        check_room(recipe, width, height)
+        check_fits(recipe, width, height)
     except UserError as error:
         raise BadPicture("is too large", f"{str(error)[0].upper()}{str(error)[1:]}.") from error
     largest = recipe.foregrounds.scale[1]

@@ -24,13 +24,13 @@ from pipeline.recipes.schema import Recipe
 from transforms.cutout import binarise
 from transforms.io.files import create_file, join
 from transforms.io.records import unframe_records
+from transforms.measure import measure
 from transforms.prepared import (
     PreparedPicture,
     PreparedSource,
     background_record,
     foreground_record,
 )
-from transforms.statistics import measure
 
 # Pictures that are in memory at a time while inputs are prepared.
 _WINDOW = 64

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import re
-import sys
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -19,6 +19,7 @@ from apache_beam.runners.runner import PipelineResult, PipelineState
 from depthmask.errors import RunError
 from pipeline.run.dataflow import uses_dataflow
 
+_log = logging.getLogger("depthmask")
 # A worker's exception, as the last line of its traceback has it.
 _CAUSE = re.compile(r"[\w.]+(Error|Exception|Interrupt)\b")
 # What Beam says of a worker process that is gone.
@@ -35,18 +36,18 @@ def run_pipeline(pipeline: beam.Pipeline) -> None:
         result = pipeline.run()
         job = remote_job(result, pipeline.options)
         if job:
-            print(job, file=sys.stderr)
+            _log.info("%s", job)
         state = result.wait_until_finish()
     except KeyboardInterrupt:
         if job:
             job.cancel()
         elif uses_dataflow(pipeline.options):
-            print(f"Dataflow may have the job already: look at {CONSOLE}", file=sys.stderr)
+            _log.warning("Dataflow may have the job already: look at %s", CONSOLE)
         raise
     except Exception as error:  # runners raise what they like, with the workers' text in it
         if job and not job.has_ended(error):
             raise RunError(
-                f"{job} was lost sight of, and may go on: {_cause(error)}\n"
+                f"Lost contact with {job}; it may still be running: {_cause(error)}\n"
                 f"Before you run the command again, end it: {job.by_hand}"
             ) from error
         raise RunError(_cause(error)) from error
@@ -94,19 +95,19 @@ class RemoteJob:
 
     def cancel(self) -> None:
         """Cancels the job, and says so, or how it is done by hand."""
-        print(f"cancelling {self}", file=sys.stderr, flush=True)
+        _log.info("cancelling %s", self)
         try:
             self.result.cancel()
         except (Exception, KeyboardInterrupt) as error:  # a second Ctrl-C: for want of patience
             outcome = f"could not be cancelled ({error!r}) and goes on"
         else:
             if self.obeys:
-                print(f"{self.name} is cancelled; its workers end soon", file=sys.stderr)
+                _log.info("%s is cancelled; its workers end soon", self.name)
                 return
             outcome = "was told to end, but may go on"
-        print(
-            f"{self.name} {outcome}. Before you run the command again, end it: {self.by_hand}",
-            file=sys.stderr,
+        _log.warning(
+            "%s %s. Before you run the command again, end it: %s",
+            *(self.name, outcome, self.by_hand),
         )
 
 
