@@ -28,6 +28,10 @@ _SLOW = 0.012
 _FEW_VALUES, _MANY_VALUES = 8, 64
 # Classes in the histogram of a JPEG: peaks so wide, so many, with so much of what is grey.
 _PEAK, _PEAKS, _PEAK_SHARE, _GREY_SHARE = 8, 4, 0.85, 0.05
+# Of a mask in colours so much is even.
+_EVEN_SHARE = 0.5
+# Of a soft mask in a JPEG so much is grey; less of it is noise.
+_SOFT_SHARE = 0.25
 _SHOWN = 6
 
 
@@ -206,8 +210,11 @@ def _of_greys(eight: np.ndarray, threshold: int | None, lossy: bool, warn: Warn)
             eight = np.rint(eight * (255 / brightest)).astype(np.uint8)
     if lossy and threshold:
         return _white(eight >= threshold)
-    if lossy:
-        return np.where(eight <= _NOISE, 0, np.where(eight > _WHITE, 255, eight)).astype(np.uint8)
+    if not lossy:
+        return eight
+    eight = np.where(eight <= _NOISE, 0, np.where(eight > _WHITE, 255, eight)).astype(np.uint8)
+    if np.mean(eight[eight > 0] < 255) < _SOFT_SHARE:
+        return np.asarray(cut(Image.fromarray(eight), 128))
     return eight
 
 
@@ -226,6 +233,8 @@ def _of_colours(rgba: Image.Image, threshold: int | None, lossy: bool, warn: War
         grey = np.asarray(seen.convert("L"))
         return _of_values(grey, grey, threshold, lossy, warn)
     colours = _main_colours(seen)
+    if _share_of(colours, pixels) < _EVEN_SHARE:
+        raise BadPicture("has colours as a photo has", "Is it a mask?")
     background = brightness <= (_NOISE if lossy else 0)
     if np.mean(background) < _BLACK_SHARE:
         raise BadPicture(
@@ -242,16 +251,28 @@ def _of_colours(rgba: Image.Image, threshold: int | None, lossy: bool, warn: War
     return _white(brightness > max(min(map(max, foreground), default=255) // 2, _NOISE))
 
 
+def _share_of(colours: Sequence[tuple[int, ...]], pixels: np.ndarray) -> float:
+    """How much of `pixels`, uint8 [h, w, 3], is of one of these colours but for noise."""
+    signed = pixels.astype(np.int16)
+    known = np.zeros(pixels.shape[:2], np.bool_)
+    for colour in colours:
+        known |= np.abs(signed - np.array(colour, np.int16)).max(axis=2) <= _NOISE
+    return float(np.mean(known))
+
+
 def _main_colours(image: Image.Image) -> list[tuple[int, ...]]:
-    """The colours that at least a hundredth of an RGBA image has, the most frequent first."""
-    pixels = np.asarray(image)[..., :3].reshape(-1, 3)
-    numbers = (pixels >> 4).astype(np.int32) @ np.array([256, 16, 1], np.int32)
+    """The colours of areas that have at least a hundredth of an RGBA image, the largest first."""
+    pixels = np.asarray(image)[..., :3].astype(np.int16)
+    here = pixels[:-1, :-1]
+    beside = np.abs(here - pixels[:-1, 1:]), np.abs(here - pixels[1:, :-1])
+    even = here[np.maximum(*beside).max(axis=2) <= _NOISE]
+    numbers = (even >> 4).astype(np.int32) @ np.array([256, 16, 1], np.int32)
     counts = np.bincount(numbers, minlength=4096)
     colours: list[tuple[int, ...]] = []
     for number in np.argsort(-counts)[: 4 * _SHOWN]:
-        if counts[number] < _BLACK_SHARE * len(pixels):
+        if counts[number] < max(_BLACK_SHARE * here.shape[0] * here.shape[1], 1):
             break
-        colour = np.median(pixels[numbers == number], axis=0).astype(int)
+        colour = np.median(even[numbers == number], axis=0).astype(int)
         # JPEG spreads a colour over several.
         if all(np.abs(colour - other).max() > 2 * _NOISE for other in colours):
             colours.append(tuple(colour.tolist()))
