@@ -11,9 +11,9 @@ Warn = Callable[[str, str], None]
 
 # Bits that cameras and programs use of a sample that could hold more.
 _USUAL_BITS = (8, 10, 12, 14, 16, 24, 32)
-# What is white among fractions, and how far beyond it programs that sharpen or resize go.
-_WHITES = (1, 255, 65535)
-_BEYOND = 1.06
+# What is white among fractions, and how far from it the greatest of a picture may be.
+_WHITES = (1.0, 255.0, 65535.0)
+_NEAR_WHITE, _BEYOND_WHITE = 0.25, 1.06
 # Fractions up to here are of a scene whose lights are brighter than white.
 _BRIGHTEST = 16
 
@@ -120,11 +120,14 @@ class Samples:
 
     @staticmethod
     def _white_of_fractions(greatest: float, warn: Warn) -> float:
-        if 1 * _BEYOND < greatest <= _BRIGHTEST:
+        """1, 255 or 65535 where the greatest is near, as programs that resize leave it."""
+        for white in _WHITES:
+            if white * _NEAR_WHITE <= greatest <= white * _BEYOND_WHITE:
+                return white
+        white = greatest
+        if greatest <= _BRIGHTEST:  # a dark picture, or lights brighter than white
             white = 1.0
-        else:
-            white = next((w for w in _WHITES if greatest <= w * _BEYOND), greatest)
-            if white in _WHITES:
+            if greatest < white:
                 return white
         warn(f"has samples of fractions up to {greatest:,.6g}", f"{white:,.6g} was taken as white.")
         return white
