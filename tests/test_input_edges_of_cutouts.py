@@ -71,9 +71,7 @@ def test_where_nothing_is_seen_a_resized_cut_out_is_black():
 
 def soft_ball(radius: float = 14, blur: float = 2) -> np.ndarray:
     return np.asarray(
-        Image.fromarray(ball(60, 60, radius) * np.uint8(255)).filter(
-            ImageFilter.GaussianBlur(blur)
-        )
+        Image.fromarray(ball(60, 60, radius) * np.uint8(255)).filter(ImageFilter.GaussianBlur(blur))
     )
 
 
@@ -106,7 +104,9 @@ def test_other_edges_are_left_as_they_are(world: World, pixels: np.ndarray):
     world.save("f/good.png", pixels)
     cutout, findings = world.foreground("good")
     assert "mixed" not in told(findings)
-    assert (np.asarray(cutout.colour)[pixels[..., 3] > 0] == pixels[pixels[..., 3] > 0][:, :3]).all()
+    assert (
+        np.asarray(cutout.colour)[pixels[..., 3] > 0] == pixels[pixels[..., 3] > 0][:, :3]
+    ).all()
 
 
 # Hardly cut out

@@ -29,7 +29,7 @@ def of(inside: float, outside: float = 0, dtype: str = "u1") -> np.ndarray:
 
 
 def classes(*values: float, dtype: str = "u1") -> np.ndarray:
-    """The upper half of the ball of one class, the lower of another; a ring of the third, if any."""
+    """The upper half of the ball of one class, the lower of another, a ring of a third, if any."""
     mask = np.where(UPPER, values[0], np.where(SHAPE, values[1], 0))
     if len(values) > 2:
         ring = SHAPE & ~ball(radius=11)
@@ -143,7 +143,9 @@ def test_whatever_is_not_background_is_foreground_and_told(world: World, kind: s
 def test_a_jpeg_of_a_coloured_mask_is_its_shape(world: World):
     world.save("m/ball.jpg", encoded(colours((0, 0, 255)), "JPEG", quality=85))
     cutout, findings = world.foreground("ball", masks=True)
-    assert (cutout.mask[ball(radius=12)] == 255).all() and (cutout.mask[~ball(radius=16)] == 0).all()
+    assert (cutout.mask[ball(radius=12)] == 255).all() and (
+        cutout.mask[~ball(radius=16)] == 0
+    ).all()
     assert findings == []
 
 
@@ -211,7 +213,10 @@ def test_a_dim_soft_mask_is_kept_and_told(world: World):
     ("mask", "message"),
     [
         (of(0), "is black all over"),
-        (np.rint(blurred() / 40).astype(np.uint8), "is black nearly all over: its brightest pixel is 6 of"),
+        (
+            np.rint(blurred() / 40).astype(np.uint8),
+            "is black nearly all over: its brightest pixel is 6 of",
+        ),
         (classes(1, 2) + 1, "has the values 1, 2 and 3, .* and no 0"),
         (photo(), "has colours as a photo has. Is it a mask?"),
         (

@@ -185,9 +185,7 @@ def test_pictures_with_a_little_light_are_not_told(world: World):
 
 
 @pytest.mark.parametrize(("level", "message"), [(9, "nearly black"), (250, "nearly white")])
-def test_a_foreground_that_is_nearly_black_or_white_is_told(
-    world: World, level: int, message: str
-):
+def test_a_foreground_that_is_nearly_black_or_white_is_told(world: World, level: int, message: str):
     world.save("f/dull.png", rgba(ball(), (level, level, level)))
     assert message in told(world.foreground("dull")[1])
 

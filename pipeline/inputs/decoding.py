@@ -46,7 +46,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_ORIENTATION = 0x0112
 
 # Without it, what Pillow logs of strange files would be written to standard error.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -172,6 +171,8 @@ def _decode(data: bytes, warn: Warn) -> Decoded:
 
 def _decode_png(data: bytes, warn: Warn) -> Decoded:
     file = png.take_apart(data)
+    if not file.intact:
+        raise ValueError("a checksum does not match")
     if file.left_out:
         warn(f"has {' and '.join(file.left_out)} too large or damaged", "Its pixels were read.")
     if file.animated:
@@ -277,17 +278,14 @@ def _other_args(args: Any) -> Any:
 
 def _orientation(image: Image.Image, warn: Warn) -> int:
     """The EXIF orientation of a file, 1 where it says nothing that makes sense."""
-    try:
+    data = image.info.get("exif", b"")
+    block = tiff.tiff_pages(data.removeprefix(b"Exif\0\0")) if isinstance(data, bytes) else []
+    value = block[0].number(tiff.ORIENTATION) if block else 0
+    try:  # where it is in other data than EXIF's, Pillow finds it
         exif = image.getexif()
-        value = exif.get(_ORIENTATION, 1)
-    except Exception as error:  # it raises whatever it stumbles on
-        warn(f"has EXIF data that cannot be read ({error})", "It was taken as it lies.")
-        return 1
-    try:
-        if "exif" in image.info:
+        value = value or exif.get(tiff.ORIENTATION, 1)
+        if data:
             exif.tobytes()
-    except Exception:
-        warn("has EXIF data with values of wrong types", "Only how it is turned was read of them.")
-    if isinstance(value, tuple) and value:
-        value = value[0]
-    return value if isinstance(value, int) and value in _TURNS else 1
+    except Exception:  # it raises whatever it stumbles on
+        warn("has EXIF data that is damaged", "Only how it is turned was read of it.")
+    return value if value in _TURNS else 1

@@ -20,7 +20,8 @@ class PngFile:
 
     `data`: the file with its pixels, EXIF data and text of up to 1 MiB alone. `profile`: its ICC
     profile. `significant_bits`: those of a sample, where it declares them (sBIT). `left_out`: what
-    was dropped because it is damaged or too large.
+    was dropped because it is damaged or too large. `intact`: the checksums of its pixels match,
+    which Pillow does not look at.
     """
 
     data: bytes
@@ -28,13 +29,14 @@ class PngFile:
     significant_bits: int | None = None
     animated: bool = False
     left_out: tuple[str, ...] = ()
+    intact: bool = True
 
 
 def take_apart(data: bytes) -> PngFile:
     """Never raises: where chunks are damaged, the rest is left to the decoder as it is."""
     kept, left_out = [SIGNATURE], []
     profile = significant_bits = None
-    animated = False
+    animated, intact = False, True
     room = _MAX_TEXT
     start = len(SIGNATURE)
     while start + 12 <= len(data):
@@ -45,8 +47,11 @@ def take_apart(data: bytes) -> PngFile:
             break
         chunk = data[start:stop]
         body = memoryview(chunk)[8:-4]
-        whole = kind in _PIXELS or zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:], "big")
-        if kind in _PIXELS or (kind == b"eXIf" and whole):
+        whole = zlib.crc32(memoryview(chunk)[4:-4]) == int.from_bytes(chunk[-4:], "big")
+        if kind in _PIXELS:
+            intact = intact and whole
+            kept.append(chunk)
+        elif kind == b"eXIf" and whole:
             kept.append(chunk)
         elif kind in _TEXT:
             room -= _text_bytes(kind, bytes(body), room)
@@ -67,7 +72,7 @@ def take_apart(data: bytes) -> PngFile:
         start = len(data) if kind == b"IEND" else stop
     kept.append(data[start:])
     return PngFile(
-        b"".join(kept), profile, significant_bits, animated, tuple(dict.fromkeys(left_out))
+        b"".join(kept), profile, significant_bits, animated, tuple(dict.fromkeys(left_out)), intact
     )
 
 
