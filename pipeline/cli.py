@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from depthmask.errors import RunError, UserError
+from depthmask.manifest import ERRORS
 
 if TYPE_CHECKING:
-    from pipeline.dataset.opened import Dataset
+    from pipeline.dataset import Dataset
     from pipeline.request import Request
 
 STOPPED = 130
@@ -137,6 +138,8 @@ def _beam_log(verbose: bool) -> Iterator[None]:
             sys.stderr = replacement
         os.dup2(log.fileno(), 2)
         threading.excepthook = lambda _: None  # Beam's threads, when a worker is gone
+        handler = logging.StreamHandler(log)  # else this process's own go to the terminal
+        logging.getLogger().addHandler(handler)
         try:
             yield
         except RunError as error:
@@ -147,6 +150,7 @@ def _beam_log(verbose: bool) -> Iterator[None]:
         else:
             os.remove(log.name)
         finally:
+            logging.getLogger().removeHandler(handler)
             threading.excepthook = threading.__excepthook__
             os.dup2(inherited, 2)
             os.close(inherited)
@@ -278,7 +282,7 @@ class Verify(Command):
         )
 
     def run(self, arguments: Namespace) -> int:
-        from pipeline.dataset.verify import verify
+        from pipeline.dataset import verify_dataset
 
         if arguments.repair:
             from pipeline.repair import repair
@@ -287,7 +291,7 @@ class Verify(Command):
                 made = len(repair(arguments.dataset, arguments.depth_model).shards)
             print(f"{made} {'shard was' if made == 1 else 'shards were'} made again")
         good = True
-        for check in verify(arguments.dataset, arguments.sample):
+        for check in verify_dataset(arguments.dataset, arguments.sample):
             print(check, flush=True)
             good = good and not check.problems
         looked_at = "dataset" if arguments.sample is None else "sample"
@@ -306,7 +310,7 @@ class Sheet(Command):
         parser.add_argument("--examples", type=positive, default=6, metavar="N")
 
     def run(self, arguments: Namespace) -> int:
-        from pipeline.view.sheet import write_sheet
+        from pipeline.view import write_sheet
 
         drawn = write_sheet(arguments.dataset, arguments.picture, arguments.examples)
         print(f"{drawn} examples are drawn in {arguments.picture}")
@@ -324,7 +328,7 @@ class Gallery(Command):
         parser.add_argument("--examples", type=positive, default=60, metavar="N")
 
     def run(self, arguments: Namespace) -> int:
-        from pipeline.view.gallery import write_gallery
+        from pipeline.view import write_gallery
 
         shown = write_gallery(arguments.dataset, arguments.page, arguments.examples)
         print(f"{shown} examples are shown in {arguments.page}")
@@ -408,9 +412,9 @@ def _add_verbose(parser: ArgumentParser) -> None:
 
 
 def _add_request(parser: ArgumentParser) -> None:
-    from pipeline.recipes.loading import builtin_recipes
+    from pipeline.recipes import builtin_recipes
     from pipeline.request import DEFAULT_MODEL, DEFAULT_RECIPE
-    from transforms.depth.kinds import USAGE
+    from transforms.depth import USAGE
 
     parser.add_argument("--backgrounds", required=True, metavar="DIR")
     parser.add_argument("--foregrounds", required=True, metavar="DIR", help="cut-outs (RGBA)")
@@ -457,25 +461,27 @@ def _request(arguments: Namespace) -> Request:
 
 def _print_dataset(dataset: Dataset) -> int:
     """Prints what a finished dataset holds; returns the number of examples that were left out."""
-    from pipeline.plan.plan import shards_text
-    from pipeline.run.disk import size_text
+    from pipeline.plan import shards_text
+    from pipeline.run import size_text
 
     manifest = dataset.manifest
-    for split in dict.fromkeys(shard["split"] for shard in manifest["shards"]):
-        mine = [shard for shard in manifest["shards"] if shard["split"] == split]
-        print(
-            f"{split}: {sum(shard['examples'] for shard in mine):,} examples, "
-            f"{size_text(sum(shard['bytes'] for shard in mine))} in "
-            f"{shards_text(len(mine))}"
-        )
+    for split, examples in manifest.splits.items():
+        shards = manifest.shards_of(split)
+        size = size_text(sum(shard.bytes for shard in shards))
+        print(f"{split}: {examples:,} examples, {size} in {shards_text(len(shards))}")
     print(f"{'':18}{'mean':37}std")
-    for kind, figures in dataset.statistics.items():
-        mean, std = (" ".join(f"{value:.6f}" for value in figures[key]) for key in ("mean", "std"))
+    for kind, moments in manifest.tally.moments.items():
+        mean, std = (
+            " ".join(f"{value:.6f}" for value in values) for values in (moments.mean, moments.std)
+        )
         print(f"{kind.replace('_', ' '):18}{mean:37}{std}")
+    empty = manifest.tally.empty_masks
+    if empty:
+        print(f"{empty:,} masks are empty: nothing is seen of their foregrounds")
     print(f"The dataset is in {dataset.path}")
     print(f"See it:   depthmask gallery {dataset.path} gallery.html")
     print(f"Check it: depthmask verify {dataset.path}")
-    left_out = sum(len(shard["tally"]["left_out"]) for shard in manifest["shards"])
+    left_out = len(manifest.tally.left_out)
     if left_out:
-        print(f"{left_out:,} examples were left out; see {dataset.file('errors.jsonl')}")
+        print(f"{left_out:,} examples were left out; see {dataset.file(ERRORS)}")
     return left_out

@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from pipeline.dataset.description import DatasetDescription
-from pipeline.plan.plan import Plan
-from pipeline.recipes.schema import Recipe
-from pipeline.run.workspace import provenance_checksum
-from transforms.depth.interface import PictureSize
-from transforms.depth.model import DepthStage, ModelChoice
+from pipeline.dataset import DatasetDescription
+from pipeline.plan import Plan
+from pipeline.recipes import Recipe
+from pipeline.run import provenance_checksum
+from transforms.depth import DepthStage, ModelChoice, PictureSize
 from transforms.encode import RecordEncoder
 from transforms.prepared import PreparedSource
 from transforms.segments import ShardStore
@@ -33,8 +32,7 @@ class Draft:
         if model is None:
             return Draft(recipe, source, None)
         canvas = PictureSize(width=recipe.canvas.width, height=recipe.canvas.height)
-        stage = DepthStage(model, model.interface(recipe.depth), recipe.depth, canvas)
-        return Draft(recipe, source, stage)
+        return Draft(recipe, source, DepthStage.of(model, recipe.depth, canvas))
 
     @functools.cached_property
     def plan(self) -> Plan:
@@ -61,5 +59,6 @@ class Job(Draft):
     @property
     def store(self) -> ShardStore:
         """Where its shards and their segments are kept."""
-        workspace, run = self.description.workspace, provenance_checksum(self.description.run)
+        workspace = self.description.workspace
+        run = provenance_checksum(self.description.manifest.provenance.to_json())
         return ShardStore(workspace.output, workspace.work_folder, run, self.plan.shard_sizes)

@@ -9,10 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.inputs.findings import Finding
-from pipeline.inputs.folders import InputFolders
-from pipeline.inputs.prepare import PreparedSet, prepare_inputs
-from pipeline.recipes.loading import load_recipe
+from pipeline.inputs import Finding, InputFolders, PreparedSet, prepare_inputs
+from pipeline.recipes import load_recipe
 from transforms.cutout import Cutout
 from transforms.prepared import PreparedInputs
 

@@ -276,7 +276,7 @@ def test_bytes_that_are_not_utf8_are_no_traceback(world: World, caplog: pytest.L
     log_findings(prepared.findings)
     caplog.text.encode("utf-8")
     (finding,) = prepared.findings
-    assert json.dumps(finding.to_json(), ensure_ascii=False).encode("utf-8")
+    assert json.dumps(finding.entry.to_json(), ensure_ascii=False).encode("utf-8")
     assert finding.file == r"s\xfcd/bad\xff.png"
 
 

@@ -9,10 +9,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from depthmask.errors import UserError
-from pipeline.inputs.findings import log_findings
-from pipeline.inputs.folders import InputFolders, safe_name
-from pipeline.inputs.prepare import PreparedSet, prepare_inputs
-from pipeline.recipes.loading import load_recipe
+from pipeline.inputs import InputFolders, PreparedSet, log_findings, prepare_inputs
+from pipeline.inputs.folders import safe_name
+from pipeline.recipes import load_recipe
 from transforms.prepared import PreparedInputs
 
 CANVAS = ("canvas={width: 40, height: 30}",)
@@ -140,14 +139,14 @@ def test_bad_inputs_can_be_left_out(good: Folders):
     prepared = good.prepare(skip_bad=True)
     assert [picture.name for picture in prepared.source.backgrounds] == ["wall"]
     assert [picture.name for picture in prepared.source.foregrounds] == ["chair"]
-    assert {finding.to_json()["file"] for finding in prepared.findings} == set(bad)
+    assert {finding.file for finding in prepared.findings} == set(bad)
 
 
 def test_a_finding_is_recorded_by_its_path_below_its_folder(good: Folders):
     good.put("backgrounds/hall/wall.png", wall(9))
     (good.root / "backgrounds" / "hall" / "notes.png").write_text("no picture")
     (finding,) = good.prepare(skip_bad=True).findings
-    assert finding.to_json()["file"] == "hall/notes.png"
+    assert finding.file == "hall/notes.png"
     assert str(finding).startswith(str(good.root / "backgrounds" / "hall" / "notes.png"))
 
 

@@ -12,8 +12,9 @@ from apache_beam.metrics import Metrics
 
 from depthmask.tally import LeftOut, Tally
 from transforms.codecs import ImageCodec, MaskCodec, encode_image, encode_mask
-from transforms.depth.storage import DepthStorage, is_flat
+from transforms.depth import DepthStorage, is_flat
 from transforms.elements import ComposedChunk, EncodedChunk
+from transforms.index import index_rows
 from transforms.io.records import frame_record, serialize_example
 from transforms.measure import measure, measure_binary
 
@@ -62,11 +63,12 @@ class RecordEncoder:
         return EncodedChunk(
             key=chunk.spec.key,
             records=b"".join(records),
-            index_rows=chunk.spec.index_rows({example.id for example in left_out}),
+            index_rows=index_rows(chunk.spec, {example.id for example in left_out}),
             tally=Tally(
                 moments=moments,
                 picture_bytes={name: sum(map(len, encoded)) for name, encoded in pictures.items()},
                 left_out=left_out,
+                empty_masks=int(np.count_nonzero(~masks.any(axis=(1, 2)))),
             ),
         )
 
@@ -82,8 +84,7 @@ class _EncodeDoFn(beam.DoFn):
         encoded = self._encoder.encode(chunk)
         self._examples.inc(encoded.key.examples - len(encoded.tally.left_out))
         self._bytes.inc(len(encoded.records))
-        # An example whose mask is empty teaches nothing: its foreground's visible part is cropped.
-        self._empty_masks.inc(int(np.count_nonzero(~chunk.masks.any(axis=(1, 2)))))
+        self._empty_masks.inc(encoded.tally.empty_masks)
         yield encoded
 
 

@@ -1,4 +1,4 @@
-"""Exporting a finished dataset: what is checked before, and after."""
+"""Exporting a finished dataset: the checks before and after, and running the graph."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from depthmask.errors import UserError
-from depthmask.manifest import MANIFEST
-from pipeline.dataset.opened import Dataset, open_dataset
-from pipeline.dataset.verify import check_files
+from depthmask.manifest import FEATURES, MANIFEST, crc_text
+from pipeline.dataset import Dataset, check_files, open_dataset
 from pipeline.export.layouts import LAYOUTS
 from pipeline.export.pieces import ExportJob, SourceShard, piece_files
-from pipeline.run.disk import check_disk_space, size_text
-from pipeline.run.lock import locked
-from pipeline.run.progress import Progress
-from pipeline.run.workspace import EXPORT, State, Workspace, provenance_checksum
+from pipeline.run import (
+    EXPORT,
+    Progress,
+    State,
+    Workspace,
+    check_disk_space,
+    locked,
+    provenance_checksum,
+    size_text,
+)
 from transforms.elements import ShardKey
-from transforms.io.files import AnyPath, checked_path, crc_text, file_checksum, is_local, read_file
+from transforms.io.files import AnyPath, checked_path, file_checksum, is_local, read_file
 from transforms.prepared import PreparedSource
 
 if TYPE_CHECKING:
@@ -94,7 +99,7 @@ def export_dataset(
 
 
 def _provenance(dataset: Dataset, layout_name: str) -> dict[str, Any]:
-    """What decides an export's bytes."""
+    """Returns what decides an export's bytes."""
     names = ("depthmask", "numpy", "pillow")
     return {
         "layout": layout_name,
@@ -118,15 +123,13 @@ def _check_dataset(dataset: Dataset, layout_name: str) -> None:
 def _job(
     dataset: Dataset, workspace: Workspace, layout_name: str, provenance: dict[str, Any]
 ) -> ExportJob:
-    features = json.loads(read_file(dataset.file("features.json")))["featuresDict"]["features"]
+    features = json.loads(read_file(dataset.file(FEATURES)))["featuresDict"]["features"]
     shards: dict[ShardKey, SourceShard] = {}
     first = 0
-    in_split: dict[str, int] = {}
-    for entry in dataset.manifest["shards"]:
-        split = entry["split"]
-        number = in_split[split] = in_split.get(split, -1) + 1
-        shards[ShardKey(split, number)] = SourceShard(entry["file"], first, entry["examples"])
-        first += entry["examples"]
+    for entry in dataset.manifest.shards:
+        key = ShardKey(entry.split, entry.number)
+        shards[key] = SourceShard(entry.file, first, entry.examples)
+        first += entry.examples
     return ExportJob(
         output=workspace.output,
         work_folder=workspace.work_folder,
@@ -135,12 +138,12 @@ def _job(
         dataset=dataset.path,
         shards=shards,
         features=features,
-        depth=dataset.manifest["depth"],
+        depth=dataset.manifest.depth,
     )
 
 
 def _bytes_needed(job: ExportJob) -> int:
-    """What the export will need on the disk while it is being made, from its first examples."""
+    """Returns the bytes of disk that the export needs while it is made, from its first examples."""
     keys = (key for shard in job.shards for key in job.chunk_keys(shard))
     first = next(keys)
     joined = loose = 0
@@ -149,7 +152,7 @@ def _bytes_needed(job: ExportJob) -> int:
             loose += len(file.data)
         else:
             joined += len(file.data) + _ENTRY_BYTES
-    # While a container is joined, its parts are still there.
+    # Parts are still there while they are joined.
     return (2 * joined + loose) * job.examples // min(_SAMPLE, first.examples)
 
 
@@ -166,7 +169,10 @@ def _run(job: ExportJob, provenance: dict[str, Any], options: PipelineOptions) -
 
 
 def _open_export(workspace: Workspace) -> Exported:
-    """Raises UserError where files are missing: containers by size, pictures by number."""
+    """Opens a finished export; its containers are checked by size, loose pictures by number.
+
+    Raises UserError where any is missing.
+    """
     description = json.loads(read_file(workspace.path(EXPORT.last_file)))
     containers = {entry["name"]: entry["bytes"] for entry in description["files"]}
     loose = description["in_folders"]

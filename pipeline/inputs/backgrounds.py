@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 from pipeline.inputs.findings import Finding
 from pipeline.inputs.folders import InputFile
 from pipeline.inputs.pictures import dullness, open_picture
-from pipeline.recipes.schema import Recipe
+from pipeline.recipes import Recipe
 
 
 def prepare_background(file: InputFile, recipe: Recipe, findings: list[Finding]) -> Image.Image:

@@ -15,8 +15,8 @@ from pipeline.inputs.folders import InputFile
 from pipeline.inputs.masks import cut, open_mask
 from pipeline.inputs.pictures import Picture, dullness, open_picture
 from pipeline.inputs.samples import Warn
-from pipeline.plan.placement import check_fits
-from pipeline.recipes.schema import Recipe
+from pipeline.plan import check_fits
+from pipeline.recipes import Recipe
 from transforms.cutout import Cutout, binarise, resize
 
 # The least overlap (intersection over union) of a mask file and the transparency beside it that is

@@ -20,7 +20,7 @@ from pipeline.inputs.decoding import BadPicture
 from pipeline.inputs.findings import Finding, listing
 from pipeline.inputs.folders import InputFile, InputFolders, find_inputs
 from pipeline.inputs.foregrounds import NO_SHAPE, prepare_foreground
-from pipeline.recipes.schema import Recipe
+from pipeline.recipes import Recipe
 from transforms.cutout import binarise
 from transforms.io.files import create_file, join
 from transforms.io.records import unframe_records
@@ -155,7 +155,7 @@ def _refuse_bad(
         raise UserError(
             f"{len(errors)} bad input{'s' if len(errors) > 1 else ''}; nothing was made:\n"
             f"{lines}\n"
-            f"Mend them, or go on without them by --skip-bad-inputs.{swapped}"
+            f"Correct them, or go on without them: --skip-bad-inputs.{swapped}"
         )
     for kind, usable in pictures.items():
         if not usable:
@@ -230,7 +230,7 @@ def _write_prepared(
     findings: list[Finding],
     tallies: list[Tally],
 ) -> int:
-    """Writes the good files' records to `stream` in order; gives the CRC-32C of its bytes."""
+    """Writes the good files' records to `stream` in order; returns the CRC-32C of its bytes."""
     offset = crc = 0
     for file, prepared in _in_parallel(prepare, files):
         if isinstance(prepared, BadPicture):

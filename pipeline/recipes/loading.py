@@ -21,7 +21,7 @@ _MAX_BYTES = 64 * 2**10
 
 
 def builtin_recipes() -> list[str]:
-    """Names of the recipes that come with depthmask."""
+    """Returns the names of the recipes that come with depthmask."""
     folder = resources.files("pipeline") / "recipes"
     return sorted(
         Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml")
@@ -93,7 +93,7 @@ def _with_base(data: dict[str, Any], source: str) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain data, as `yaml.safe_load` gives, but no key twice."""
+    """Loads plain data, as `yaml.safe_load` does, but refuses a key that is given twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()

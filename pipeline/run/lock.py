@@ -1,4 +1,4 @@
-"""One run at a time on an output folder, on any file system."""
+"""A lock on an output folder, on any file system: one run at a time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _log = logging.getLogger("depthmask")
 BEAT_SECONDS = 5.0
 # A run whose lock has not changed for so long is dead.
 DEAD_SECONDS = 20.0
-# Long enough that of two runs that start together each sees the other's lock.
+# Long enough for two runs that start together to see each other's lock.
 _SETTLE_SECONDS = 0.5
 _POLL_SECONDS = 1.0
 
@@ -32,10 +32,10 @@ _POLL_SECONDS = 1.0
 class OutputLock:
     """Holds ``lock.json`` in a work folder while its block runs, and renews it.
 
-    The lock of a dead run is recognised: at once where its process is gone from this machine, else
-    because its beat stands still. No clocks are compared. Raises UserError on entry where another
-    run is at work in the folder. On Cloud Storage the lock is taken, renewed and given back on
-    condition that it is the object that was last seen.
+    A dead run's lock is recognised: at once where its process is gone from this machine, else
+    because it is no longer renewed. Clocks are never compared. Raises UserError on entry where
+    another run holds the lock. On Cloud Storage the lock is taken, renewed and released on
+    condition that it is still the object that was last seen.
     """
 
     def __init__(self, work_folder: str) -> None:
@@ -46,7 +46,7 @@ class OutputLock:
             "boot": _boot_id(),
             "pid": os.getpid(),
         }
-        # Of the lock object that was last seen, on Cloud Storage; 0: there is none.
+        # The generation of the lock object last seen on Cloud Storage; 0: there is none.
         self._generation = 0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._keep_beating, daemon=True)
@@ -84,7 +84,7 @@ class OutputLock:
     def _refusal(self, found: dict[str, Any]) -> UserError:
         return UserError(
             f"{self._path}: another run (process {found.get('pid', '?')} on "
-            f"{found.get('host', '?')}) is at work in this folder. Wait for it, or end it first."
+            f"{found.get('host', '?')}) is at work in this folder. Wait for it, or stop it first."
         )
 
     def _is_alive(self, found: dict[str, Any]) -> bool:
@@ -123,7 +123,7 @@ class OutputLock:
         replace_file(self._path, f"{self._path}.{self._identity['token']}", [data])
 
     def is_ours(self) -> bool:
-        """Whether no other run has taken this lock for a dead run's."""
+        """Returns False where another run has taken the lock over, as a dead run's."""
         return (self._read() or {}).get("token") == self._identity["token"]
 
     def _keep_beating(self) -> None:
@@ -135,7 +135,7 @@ class OutputLock:
                 if not gcs.is_gcs(self._path) and not self.is_ours():
                     return
                 self._write(beat)
-            except OSError:  # the run itself will meet the same trouble, and say so
+            except OSError:  # the run itself will fail by the same trouble
                 continue
 
 
@@ -160,12 +160,12 @@ def _exists(pid: Any) -> bool:
 
 @contextlib.contextmanager
 def locked(workspace: Workspace) -> Iterator[State]:
-    """Holds the workspace's lock, and at the end deletes what no later run needs.
+    """Holds the workspace's lock; at the end it deletes what no later run needs.
 
-    Yields what the folder holds. Raises UserError, with nothing touched, for a folder that holds
-    something else, or in which another run is at work; RunError where the file system fails.
+    Yields what the folder holds. Raises UserError, with nothing touched, for a folder of something
+    else, or one in which another run is at work; RunError where the file system fails.
     """
-    workspace.state()  # refuses something else before anything is put beside it
+    workspace.state()  # a folder of something else is refused before the lock is put into it
     output = Path(workspace.output).absolute()
     new = [path for path in (output, *output.parents) if not path.exists()]
     held = False
@@ -175,7 +175,7 @@ def locked(workspace: Workspace) -> Iterator[State]:
             try:
                 yield workspace.state()
             finally:
-                # What cannot be deleted now, the next run deletes.
+                # The next run deletes what cannot be deleted now.
                 with contextlib.suppress(OSError):
                     if lock.is_ours():
                         workspace.delete_work_folder()
@@ -186,4 +186,4 @@ def locked(workspace: Workspace) -> Iterator[State]:
             workspace.delete_empty_folders()
             with contextlib.suppress(OSError):
                 for folder in new:
-                    folder.rmdir()  # which succeeds for an empty folder alone
+                    folder.rmdir()  # only succeeds for an empty folder

@@ -1,7 +1,7 @@
-"""The output folder of a command: fresh, unfinished or finished, and whose.
+"""The output folder of a command: whether it is fresh, unfinished or finished, and whose it is.
 
-All deleting is done here: of files with depthmask's own names alone, and in a folder that is
-recognisably depthmask's. `locked` in lock.py is how a command comes to work in a folder.
+Everything that is deleted is deleted here: only files with names of depthmask's own, and only in a
+folder that is recognisably depthmask's. A command works in a folder within `lock.locked`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from typing import Any
 import google_crc32c
 
 from depthmask.errors import UserError
-from depthmask.manifest import DATASET_FILES, MANIFEST, PREPARED
+from depthmask.manifest import MANIFEST, PREPARED, crc_text, is_dataset_file
 from transforms.io.files import (
-    crc_text,
     delete_files,
     exists,
     is_local,
@@ -39,14 +38,14 @@ LOCK = "lock.json"
 PROVENANCE = "provenance.json"
 # The manifest of a dataset that is being repaired.
 SET_ASIDE = "manifest-set-aside.json"
-# What a command puts into its work folder itself; the rest is that of `transforms.parts`.
+# Names of all files in a work folder that are not those of `transforms.parts`.
 _OWN_WORK = re.compile(
     rf"lock\.json(\.[0-9a-f]{{32}})?|{PROVENANCE}|{SET_ASIDE}|{INPUTS}/({'|'.join(PREPARED)})"
 )
 
 
 class State(enum.Enum):
-    """What an output folder holds."""
+    """What an output folder holds; the values are for messages."""
 
     FRESH = "nothing"
     UNFINISHED = "an unfinished"
@@ -57,8 +56,8 @@ class State(enum.Enum):
 class Kind:
     """What a folder is for.
 
-    `last_file` is written last: where it is, the folder is finished. `keys`: of its
-    provenance. `remedy`: what to do about a folder that holds another job's work.
+    `last_file` is written last: a folder that has it is finished. `keys`: some that its provenance
+    has. `remedy`: what to do about a folder that holds another job's work.
     """
 
     noun: str
@@ -80,7 +79,7 @@ EXPORT = Kind("export", "export.json", frozenset({"layout", "dataset"}), "Give a
 class Workspace:
     """The output folder of a command, on any file system that Beam knows.
 
-    Provenance is what decides the bytes of what the folder holds, as JSON has it.
+    Its provenance is what decides the bytes of its files, as JSON.
     """
 
     output: str
@@ -99,7 +98,7 @@ class Workspace:
     # What is there
 
     def state(self) -> State:
-        """Looks what is there. Raises UserError for a folder that holds something else."""
+        """Returns what the folder holds. Raises UserError where that is not depthmask's."""
         names = self._names()
         finished = self.kind.last_file in names
         if finished:
@@ -127,9 +126,10 @@ class Workspace:
             raise UserError(f"{self.output}: cannot be read: {error}") from error
 
     def _is_begun(self) -> bool:
-        """Whether the work folder has provenance, damaged or not.
+        """Returns whether the work folder says what was begun in it, damaged or not.
 
-        Raises UserError where it does not have ours, nor only files with names of our own.
+        Raises UserError where it is somebody else's: it has neither provenance of this kind, nor
+        only files with names of our own.
         """
         path = self.work_path(PROVENANCE)
         begun = exists(path)
@@ -141,8 +141,8 @@ class Workspace:
         for name in self._work_names():
             if not (is_own(name) or name.rsplit("/", 1)[-1].startswith(".")):
                 raise UserError(
-                    f"{self.work_path(name)} is none of depthmask's files, and its folder is where "
-                    "unfinished work is kept. Move it away, or give a new folder."
+                    f"{self.work_path(name)} is not a file of depthmask's, but in the folder for "
+                    "its unfinished work. Move it away, or give a new folder."
                 )
         return begun
 
@@ -156,12 +156,12 @@ class Workspace:
 
     def _foreign(self, path: str) -> UserError:
         return UserError(
-            f"{path} is damaged, or is none of a depthmask {self.kind.noun}. Move it away, or give "
-            "a new folder."
+            f"{path} is damaged, or not of a depthmask {self.kind.noun}. Move it away, or give a "
+            "new folder."
         )
 
     def read_manifest(self) -> dict[str, Any]:
-        """What the last file says of the finished folder."""
+        """Returns what the last file says of a finished folder."""
         path = self.path(self.kind.last_file)
         with contextlib.suppress(ValueError):
             found = json.loads(read_file(path))
@@ -170,7 +170,7 @@ class Workspace:
         raise self._foreign(path)
 
     def read_provenance(self, state: State) -> dict[str, Any]:
-        """What decides the bytes of the finished or unfinished work in this folder."""
+        """Returns the provenance of what is finished or unfinished in the folder."""
         if state is State.FINISHED:
             return dict(self.read_manifest()["provenance"])
         path = self.work_path(PROVENANCE)
@@ -180,7 +180,7 @@ class Workspace:
             raise UserError(f"{path} is damaged. {self.kind.remedy}") from error
 
     def refuse_another(self, state: State, provenance: dict[str, Any]) -> None:
-        """Raises UserError, naming what differs, where the folder holds another job's work."""
+        """Raises UserError, naming what differs, where another job's work is in the folder."""
         lines = differences(self.read_provenance(state), provenance)
         if not lines:
             return
@@ -196,9 +196,9 @@ class Workspace:
         )
 
     def check_unchanged(self, provenance: dict[str, Any]) -> None:
-        """Raises RuntimeError where other work was begun here meanwhile."""
+        """Raises RuntimeError where another job has been started in the folder meanwhile."""
         if differences(self.read_provenance(State.UNFINISHED), provenance):
-            raise RuntimeError(f"{self.output}: another run has been begun here meanwhile")
+            raise RuntimeError(f"{self.output}: another run has been started here meanwhile")
 
     def sizes(self) -> dict[str, int]:
         """Bytes of each file in the output folder, by name."""
@@ -215,11 +215,11 @@ class Workspace:
     # What is written
 
     def write(self, name: str, parts: Iterable[bytes]) -> int:
-        """Writes a file of the output, which is whole or not there; returns its CRC-32C."""
+        """Writes an output file, renamed into place when it is whole; returns its CRC-32C."""
         return replace_file(self.path(name), unfinished_path(self.work_path(name)), parts)
 
     def write_provenance(self, provenance: dict[str, Any]) -> None:
-        """Says what is being made here: until the last file is there, the folder is unfinished."""
+        """Makes the folder an unfinished one of this provenance."""
         path = self.work_path(PROVENANCE)
         data = json.dumps(provenance, indent=2, ensure_ascii=False).encode()
         replace_file(path, unfinished_path(path), [data])
@@ -227,26 +227,25 @@ class Workspace:
     # What is deleted
 
     def delete_all(self) -> None:
-        """Deletes a dataset with all that was unfinished of it; the inputs just prepared stay.
+        """Deletes a dataset, finished or not, but not the inputs that were just prepared.
 
-        Interrupted, it leaves an unfinished dataset of no job, which only --restart takes up.
+        If interrupted, it leaves an unfinished dataset of no job, which only --restart accepts.
         """
         self.write_provenance({})
         delete_files([self.path(MANIFEST)])
-        delete_files(self.path(name) for name in filter(DATASET_FILES.fullmatch, self._names()))
+        delete_files(self.path(name) for name in filter(is_dataset_file, self._names()))
         self._delete_work(lambda name: name != PROVENANCE and not name.startswith(f"{INPUTS}/"))
         delete_files([self.work_path(PROVENANCE)])
 
     def delete_partial(self) -> None:
-        """Deletes what an interrupted attempt has left half-written."""
+        """Deletes what interrupted attempts have left half-written."""
         names = frozenset(self._work_names())
         self._delete_work(lambda name: is_half_written(name, names))
 
     def delete_work_folder(self) -> None:
-        """Deletes what no later run needs.
+        """Deletes what no later run needs of the work folder, but not the lock.
 
-        That is everything where nothing was begun or nothing is left to do, and else the inputs
-        that were prepared for a comparison alone.
+        Of unfinished work, that is only the inputs, which each run prepares anew.
         """
         if exists(self.work_path(PROVENANCE)) and not exists(self.path(self.kind.last_file)):
             delete_files(self.work_path(f"{INPUTS}/{name}") for name in PREPARED)
@@ -254,7 +253,7 @@ class Workspace:
             self._delete_work(lambda name: True)
 
     def _delete_work(self, wanted: Callable[[str], bool]) -> None:
-        """Deletes files of the work folder, but never the lock or a file of another's."""
+        """Deletes wanted files of the work folder, but never the lock, nor somebody else's."""
         delete_files(
             self.work_path(name)
             for name in self._work_names()
@@ -262,25 +261,25 @@ class Workspace:
         )
 
     def delete_empty_folders(self) -> None:
-        """Deletes the work folder where nothing is left in it."""
+        """Deletes the work folder if it has no more files."""
         if is_local(self.output):
             for folder, _, _ in os.walk(self.work_folder, topdown=False):
-                with contextlib.suppress(OSError):  # for one that is not empty
+                with contextlib.suppress(OSError):  # it is not empty
                     os.rmdir(folder)
 
 
 def is_own(name: str) -> bool:
-    """Whether `name`, in the work folder, is that of one of depthmask's files."""
+    """Returns whether depthmask writes files of this `name`, relative to the work folder."""
     return bool(_OWN_WORK.fullmatch(name)) or is_work_file(name)
 
 
 def provenance_checksum(provenance: dict[str, Any]) -> str:
-    """A short name for all that decides a job's bytes."""
+    """Returns eight hexadecimal digits that stand for a provenance."""
     return crc_text(google_crc32c.value(json.dumps(provenance, sort_keys=True).encode()))
 
 
 def differences(before: Any, now: Any, key: str = "") -> list[str]:
-    """Where two nested dicts differ, as ``key.path: before → now`` lines."""
+    """Returns where two nested dicts differ, as lines ``key.path: before → now``."""
     if isinstance(before, dict) and isinstance(now, dict):
         return [
             line
