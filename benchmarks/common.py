@@ -53,7 +53,11 @@ def input_folders(arguments: argparse.Namespace, folder: Path) -> InputFolders:
 
 def combinations(folders: InputFolders) -> int:
     """Pairs of a background and a foreground, plain and mirrored."""
-    return 2 * len(find_pictures(folders.backgrounds)) * len(find_pictures(folders.foregrounds))
+    return (
+        2
+        * len(find_pictures(folders.backgrounds).pictures)
+        * len(find_pictures(folders.foregrounds).pictures)
+    )
 
 
 def settings(places: int) -> list[str]:

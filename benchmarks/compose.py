@@ -177,7 +177,7 @@ def measure(folders: InputFolders, examples: int, rounds: int, folder: Path) -> 
     ]
     few, many = (plan.examples for plan in plans)
     backgrounds, foregrounds = (
-        [picture.path for picture in find_pictures(kind)]
+        [picture.path for picture in find_pictures(kind).pictures]
         for kind in (folders.backgrounds, folders.foregrounds)
     )
     rates: dict[str, list[float]] = {}

@@ -39,7 +39,7 @@ def make_pictures(folder: Path, count: int) -> InputFolders:
     rng = np.random.default_rng(0)
     for kind in ("backgrounds", "foregrounds"):
         (folder / kind).mkdir()
-        paths = [file.path for file in find_pictures(str(folder / "drawn" / kind))]
+        paths = [file.path for file in find_pictures(str(folder / "drawn" / kind)).pictures]
         drawn = [np.asarray(Image.open(path)).astype(np.int16) for path in paths]
         for i in range(count):
             pixels = drawn[i % DRAWN].copy()

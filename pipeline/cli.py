@@ -475,6 +475,9 @@ def _print_dataset(dataset: Dataset) -> int:
             " ".join(f"{value:.6f}" for value in values) for values in (moments.mean, moments.std)
         )
         print(f"{kind.replace('_', ' '):18}{mean:37}{std}")
+    empty = manifest.tally.empty_masks
+    if empty:
+        print(f"{empty:,} masks are empty: nothing is seen of their foregrounds")
     print(f"The dataset is in {dataset.path}")
     print(f"See it:   depthmask gallery {dataset.path} gallery.html")
     print(f"Check it: depthmask verify {dataset.path}")

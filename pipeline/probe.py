@@ -26,10 +26,14 @@ _CLIPPED = 0.01
 
 @dataclass(frozen=True)
 class Probe:
-    """What the first examples show: `depth` of their depth maps (None: there are none)."""
+    """What the first examples show: `depth` of their depth maps (None: there are none).
+
+    `empty_masks`: the share of examples of whose foreground nothing is seen.
+    """
 
     depth: DepthInfo | None
     bytes_an_example: float
+    empty_masks: float
 
 
 def probe(draft: Draft) -> Probe:
@@ -65,7 +69,8 @@ def _probe(draft: Draft) -> Probe:
         depth = _depth_info(stage, depths)
         chunk = dataclasses.replace(chunk, depths=depths)
     encoded = draft.encoder.encode(chunk)
-    return Probe(depth, len(encoded.records) / (encoded.key.examples - len(encoded.tally.left_out)))
+    examples = encoded.key.examples - len(encoded.tally.left_out)
+    return Probe(depth, len(encoded.records) / examples, encoded.tally.empty_masks / examples)
 
 
 def _depth_info(stage: DepthStage, depths: np.ndarray) -> DepthInfo:

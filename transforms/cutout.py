@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from transforms.codecs import channels_last, to_image
+
+_FILTER = Image.Resampling.LANCZOS
+# From alpha: all that is seen at all; and what counts for a colour, wholly from one half on.
+_SEEN = [0] + [255] * 255
+_COUNTS = [min(2 * alpha, 255) for alpha in range(256)]
 
 
 @dataclass(frozen=True)
@@ -52,9 +58,27 @@ class Cutout:
 
     @property
     def bytes(self) -> int:
-        """In memory: Pillow keeps colours in four bytes a pixel."""
+        """In memory, with `spread`: Pillow keeps colours in four bytes a pixel."""
         pixels = self.colour.width * self.colour.height
-        return pixels * (1 if self.colour.mode == "L" else 4) + pixels + self.mask.nbytes
+        return pixels * 2 * (1 if self.colour.mode == "L" else 4) + pixels + self.mask.nbytes
+
+    @functools.cached_property
+    def spread(self) -> Image.Image:
+        """The colours, spread over what is clear: they can be resized without their alpha.
+
+        Weighted by the alpha, as Pillow resizes RGBA, they would come out too bright beside an
+        edge: what overshoots there is cut off the alpha that they are divided by, but not off them.
+        """
+        mode = self.colour.mode
+        layers = [_with_alpha(self.colour, self.alpha)]
+        while max(layers[-1].size) > 1:
+            half = layers[-1].reduce(2)  # weighted
+            layers.append(_with_alpha(half.convert(mode), half.getchannel("A")))
+        ground = layers.pop().convert(mode)
+        for layer in reversed(layers):
+            ground = ground.resize(layer.size, Image.Resampling.BILINEAR)
+            ground.paste(layer.convert(mode), (0, 0), layer.getchannel("A"))
+        return ground
 
     def mirrored(self) -> Cutout:
         return Cutout(
@@ -63,6 +87,12 @@ class Cutout:
             np.ascontiguousarray(self.mask[:, ::-1]),
             self.mask_is_alpha,
         )
+
+
+def _with_alpha(colour: Image.Image, alpha: Image.Image) -> Image.Image:
+    layer = colour.copy()
+    layer.putalpha(alpha.point(_COUNTS))
+    return layer
 
 
 Area = tuple[slice, slice]
@@ -111,22 +141,17 @@ def _overlap(canvas: np.ndarray, picture: np.ndarray, x: int, y: int) -> tuple[A
 
 
 def resize(cutout: Cutout, width: int, height: int) -> Cutout:
-    """`cutout` at another size, its colours weighted by its alpha."""
+    """`cutout` at another size: colours, alpha and mask each by itself, by Pillow's LANCZOS.
+
+    Colours are mixed with none from beneath transparency, and black where nothing is seen.
+    """
     size = (width, height)
     if cutout.colour.size == size:
         return cutout
-    image = cutout.colour.copy()
-    image.putalpha(cutout.alpha)
-    # Pillow resizes RGBA and LA premultiplied: no dark seam from colours beneath transparency.
-    image = image.resize(size, Image.Resampling.LANCZOS)
-    alpha = image.getchannel("A")
-    # Premultiplying leaves the alpha as it is: it is resized as a mask by itself would be.
-    mask = (
-        alpha
-        if cutout.mask_is_alpha
-        else Image.fromarray(cutout.mask).resize(size, Image.Resampling.LANCZOS)
-    )
-    colour = image.convert(cutout.colour.mode)
+    alpha = cutout.alpha.resize(size, _FILTER)
+    mask = alpha if cutout.mask_is_alpha else Image.fromarray(cutout.mask).resize(size, _FILTER)
+    colour = Image.new(cutout.colour.mode, size)
+    colour.paste(cutout.spread.resize(size, _FILTER), (0, 0), alpha.point(_SEEN))
     return Cutout(colour, alpha, np.asarray(mask), cutout.mask_is_alpha)
 
 

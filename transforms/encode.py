@@ -68,6 +68,7 @@ class RecordEncoder:
                 moments=moments,
                 picture_bytes={name: sum(map(len, encoded)) for name, encoded in pictures.items()},
                 left_out=left_out,
+                empty_masks=int(np.count_nonzero(~masks.any(axis=(1, 2)))),
             ),
         )
 
@@ -83,8 +84,7 @@ class _EncodeDoFn(beam.DoFn):
         encoded = self._encoder.encode(chunk)
         self._examples.inc(encoded.key.examples - len(encoded.tally.left_out))
         self._bytes.inc(len(encoded.records))
-        # An example whose mask is empty teaches nothing: its foreground's visible part is cropped.
-        self._empty_masks.inc(int(np.count_nonzero(~chunk.masks.any(axis=(1, 2)))))
+        self._empty_masks.inc(encoded.tally.empty_masks)
         yield encoded
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import shutil
@@ -41,6 +42,7 @@ class PreparedPicture:
 
     `width` × `height` is the canvas size of a background, and of a foreground the size at which
     it is drawn at scale 1. `label` is a background's class (its folder's name, or empty).
+    `pixels` is a hash of its pixels, by which twins under two names are known; 0: not known.
     """
 
     name: str
@@ -49,6 +51,25 @@ class PreparedPicture:
     offset: int
     length: int
     label: str = ""
+    pixels: int = 0
+
+    @classmethod
+    def of_record(cls, record: bytes, offset: int) -> PreparedPicture:
+        """That of an unframed record, whose frame begins at `offset` of its file."""
+        features = parse_example(record)
+        image = features["image"]
+        if not isinstance(image, bytes):
+            raise ValueError("a prepared picture without an image")
+        return cls(
+            name=_text(features["name"]),
+            width=int(features["width"]),
+            height=int(features["height"]),
+            offset=offset,
+            length=len(record) + FRAME_BYTES,
+            label=_text(features.get("class", b"")),
+            # One encoder has written them all: the same pixels have the same bytes.
+            pixels=int.from_bytes(hashlib.blake2b(image, digest_size=8).digest(), "little"),
+        )
 
 
 def background_record(name: str, label: str, image: Image.Image) -> bytes:
@@ -138,19 +159,8 @@ def _read_pictures(path: str) -> tuple[PreparedPicture, ...]:
     offset = 0
     with open_file(path) as file:
         for record in read_records(file):
-            features = parse_example(record)
-            length = len(record) + FRAME_BYTES
-            pictures.append(
-                PreparedPicture(
-                    name=_text(features["name"]),
-                    width=int(features["width"]),
-                    height=int(features["height"]),
-                    offset=offset,
-                    length=length,
-                    label=_text(features.get("class", b"")),
-                )
-            )
-            offset += length
+            pictures.append(PreparedPicture.of_record(record, offset))
+            offset += pictures[-1].length
     return tuple(pictures)
 
 

@@ -84,6 +84,7 @@ class Foregrounds(_Section):
     scale: tuple[float, float] = Field(
         (1.0, 1.0), strict=False, description="random factor on the size, from … to"
     )
+    trim: bool = Field(False, description="first crop the clear frame around each cut-out")
 
     @model_validator(mode="after")
     def _ordered(self) -> Foregrounds:
