@@ -1,106 +1,57 @@
-"""DenseDepth: a DenseNet-169 encoder and four up-projections.
+"""DenseDepth as a kind of depth model: how far its weights see, and loading it.
 
-I. Alhashim and P. Wonka, "High Quality Monocular Depth Estimation via Transfer Learning" (2018),
-arXiv:1812.11941. The published weights (nyu.h5, kitti.h5) are full models as Keras 2 wrote them.
+Its network is in densedepth_network.py, which needs TensorFlow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import posixpath
+import re
 
-import h5py
-import keras
-import numpy as np
-from keras import layers, ops
+from depthmask.errors import UserError
+from transforms.depth.keras_model import _import_keras, _traced_network
+from transforms.depth.model import DepthStage, Network
+from transforms.depth.model_files import local_copy
 
-from depthmask.errors import DepthModelError, first_line
-from transforms.depth.interface import PictureSize
+# The sides of its pictures halve five times.
+MULTIPLE = 32
+# The nearest and the farthest depth, in metres, that the published weights were trained for: of
+# rooms (nyu.h5) and of streets (kitti.h5).
+_NEAREST_AND_FARTHEST = {"nyu": (0.1, 10.0), "kitti": (1.0, 80.0)}
 
-# It gives 1000 / depth, depth in thousandths of the farthest, which is kept within 10 … 1000.
-_NEAREST, _REACH = 10.0, 1000.0
-_UP_PROJECTIONS = ("pool3_pool", "pool2_pool", "pool1", "conv1_relu")
 
+def farthest_depth(path: str) -> float:
+    """Returns metres, by the name of a file of weights: what is in it does not say.
 
-def build_densedepth(size: PictureSize) -> keras.Model:
-    """The network with random weights: float32 [n, h, w, 3] in [0, 1] to [n, h/2, w/2, 1].
-
-    What comes out is 1000 / depth, for depth in thousandths of the farthest. Upsampling is bilinear
-    between pixel centres, as the authors' code does under TensorFlow 2.
+    Raises UserError unless just one of ``nyu`` and ``kitti`` is a word of the name.
     """
-    encoder = keras.applications.DenseNet169(
-        include_top=False, weights=None, input_shape=(size.height, size.width, 3)
-    )
-    filters = encoder.output.shape[-1] // 2
-    x = layers.Conv2D(filters, 1, padding="same", name="conv2")(encoder.output)
-    for number, skip in enumerate(_UP_PROJECTIONS, 1):
-        name = f"up{number}"
-        filters //= 2
-        x = layers.UpSampling2D(2, interpolation="bilinear", name=f"{name}_upsampling2d")(x)
-        x = layers.Concatenate(name=f"{name}_concat")([x, encoder.get_layer(skip).output])
-        for part in "AB":
-            x = layers.Conv2D(filters, 3, padding="same", name=f"{name}_conv{part}")(x)
-            x = layers.LeakyReLU(0.2)(x)
-    y = layers.Conv2D(1, 3, padding="same", name="conv3")(x)
-    return keras.Model(encoder.input, y, name="densedepth")
-
-
-def depth_fraction(output: Any) -> Any:
-    """The network's output as depth, in 0.01 … 1 of the farthest, as published.
-
-    What is not finite becomes NaN: clipped, an overflow would be the nearest depth.
-    """
-    depth = ops.clip(_REACH / output, _NEAREST, _REACH) / _REACH
-    return ops.where(ops.isfinite(output), depth, float("nan"))
-
-
-def load_weights(model: keras.Model, path: str, name: str) -> None:
-    """Sets the weights of `model` from the HDF5 file at `path`, by the names of layers and weights.
-
-    Takes full models and weights alone, as Keras 2 writes them. Raises DepthModelError, which calls
-    the file `name`, where it is none or a weight is missing, left over or of another shape.
-    """
-    try:
-        with h5py.File(path, "r") as file:
-            found = dict(_weights(file.get("model_weights", file)))
-    except Exception as error:  # h5py raises what it likes for damaged files
-        raise DepthModelError(
-            f"{name}: not a Keras 2 HDF5 file of weights, or damaged: {first_line(error)}. Give "
-            "the published nyu.h5 or kitti.h5, whole."
-        ) from error
-    wanted = {
-        f"{layer.name}/{weight.name}": weight for layer in model.layers for weight in layer.weights
-    }
-    missing, left_over = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
-    if missing or left_over:
-        listing = [
-            f"{what} {', '.join(names[:3])}{f' and {len(names) - 3} more' if names[3:] else ''}"
-            for what, names in (("it lacks", missing), ("it has besides", left_over))
-            if names
-        ]
-        raise DepthModelError(
-            f"{name}: not the weights of DenseDepth (DenseNet-169): {'; '.join(listing)}. Give the "
-            "published nyu.h5 or kitti.h5."
+    words = set(re.findall("[a-z0-9]+", posixpath.basename(path).lower()))
+    found = words & _NEAREST_AND_FARTHEST.keys()
+    if len(found) != 1:
+        raise UserError(
+            f"{path}: are these the weights for rooms or for streets? Set depth.model.unit to 10 "
+            "(NYU) or to 80 (KITTI), or give the file its published name."
         )
-    for key, weight in wanted.items():
-        if found[key].shape != tuple(weight.shape):
-            raise DepthModelError(
-                f"{name}: {key} has the shape {found[key].shape} instead of {tuple(weight.shape)}: "
-                "not the weights of DenseDepth (DenseNet-169)."
-            )
-        weight.assign(found[key])
+    return _NEAREST_AND_FARTHEST[found.pop()][1]
 
 
-def _weights(group: h5py.Group) -> Iterator[tuple[str, np.ndarray]]:
-    """The weights in a Keras 2 HDF5 group, by LAYER/WEIGHT as Keras 3 names both."""
-    for layer in _names(group, "layer_names"):
-        for weight in _names(group[layer], "weight_names"):
-            variable = weight.rsplit("/", 1)[-1].removesuffix(":0")
-            # Keras 2 called the first layers conv1/conv, conv1/bn, conv1/relu.
-            yield f"{layer.replace('/', '_')}/{variable}", np.asarray(group[layer][weight])
+def nearest_depth(farthest: float) -> float:
+    """Returns the nearest depth, in metres, of weights that reach so far."""
+    nearest = {far: near for near, far in _NEAREST_AND_FARTHEST.values()}
+    return nearest.get(farthest, farthest / 100)
 
 
-def _names(group: h5py.Group, attribute: str) -> list[str]:
-    """A list of names, which are bytes or text by the version of h5py that wrote them."""
-    names = group.attrs[attribute]
-    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+def load_densedepth(stage: DepthStage) -> Network:
+    """Loads it. Raises DepthModelError."""
+    _import_keras()
+    from transforms.depth.densedepth_network import depth_fraction, read_network
+
+    interface, size = stage.interface, stage.input_size(None)
+    with local_copy(stage.model.path) as path:
+        name = str(stage.model)
+        network = read_network(path, name, size, interface.upsampling, stage.precision)
+    farthest = interface.unit or farthest_depth(stage.model.path)
+    nearest = nearest_depth(farthest) / farthest
+    return _traced_network(
+        stage, lambda pictures: depth_fraction(network(pictures), nearest), size, batch=None
+    )

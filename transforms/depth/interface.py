@@ -12,6 +12,7 @@ from transforms.codecs import to_image
 
 # Metric depth that follows from a disparity of nothing, in metres: beyond any room or street.
 _FARTHEST = 1000.0
+Upsampling = Literal["align_corners", "half_pixel"]
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -51,6 +52,11 @@ class ModelInterface(BaseModel):
     gives: Literal["depth", "disparity", "relative_depth", "relative_inverse_depth"] = "depth"
     unit: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="metres a unit; null: as the model is known"
+    )
+    upsampling: Upsampling = Field(
+        "align_corners",
+        description="densedepth: of its decoder, as its authors had it, or half_pixel, as their "
+        "code has it since September 2020. Other models have their own",
     )
 
     @model_validator(mode="after")

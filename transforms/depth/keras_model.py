@@ -49,14 +49,8 @@ def _load_keras_file(stage: DepthStage, path: str) -> Network:
     return _keras_network(stage, model, size, batch=shape[0])
 
 
-def _keras_network(
-    stage: DepthStage,
-    model: Any,
-    size: PictureSize,
-    finish: Callable[[Any], Any] = lambda output: output,
-    batch: int | None = None,
-) -> Network:
-    """A Keras model, and what follows it, as one graph of TensorFlow."""
+def _keras_network(stage: DepthStage, model: Any, size: PictureSize, batch: int | None) -> Network:
+    """A Keras model as one graph of TensorFlow."""
     import keras
 
     if stage.precision != "float32":
@@ -69,7 +63,7 @@ def _keras_network(
 
     def run(values: Any) -> Any:
         (output,) = keras.tree.flatten(model(values, training=False))
-        return finish(output)
+        return output
 
     return _traced_network(stage, run, size, batch)
 
