@@ -161,9 +161,10 @@ def _weights(group: h5py.Group) -> dict[str, h5py.Dataset]:
         for weight in _names(group[layer], "weight_names"):
             key = f"{layer}/{weight.rsplit('/', 1)[-1].removesuffix(':0')}"
             data = found[key] = group[layer][weight]
-            # Numbers may be in another file, of which the model's checksum would know nothing.
-            if data.dtype.kind != "f" or data.external or data.is_virtual:
-                raise ConfigError(f"{key} is no array of numbers")
+            # Another file's numbers would not be in this one's checksum.
+            here = data.file.filename == group.file.filename
+            if data.dtype.kind != "f" or not here or data.external or data.is_virtual:
+                raise ConfigError(f"{key} is no array of numbers in this file")
     if sum(math.prod(data.shape) for data in found.values()) > _MAX_WEIGHTS:
         raise ConfigError(f"it has more than {_MAX_WEIGHTS:,} weights")
     return found

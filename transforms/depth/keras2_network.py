@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from transforms.depth.interface import PictureSize, Precision, Upsampling
 
 MAX_LAYERS = 1000  # DenseDepth has 617, with DenseNet-201 732
+_MAX_TEXT = 4_000_000  # bytes of model_config: DenseDepth's has 350,000
 # The most numbers that a layer may give for each pixel of the picture. DenseDepth's last
 # concatenation gives 68.
 _MAX_VALUES = 256
@@ -317,6 +318,8 @@ class NetworkConfig:
     @classmethod
     def parse(cls, text: str | bytes, upsampling: Upsampling) -> NetworkConfig:
         """Returns the network that ``model_config`` describes. Raises ConfigError."""
+        if len(text) > _MAX_TEXT:
+            raise ConfigError(f"its model_config is longer than {_MAX_TEXT:,} bytes")
         try:
             graph = _ModelForm.model_validate_json(text).config
         except ValidationError as error:
