@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument(
         "--peak-tflops", type=float, metavar="T", help="of the device in 16 bits: adds the share"
     )
-    for own in ("--way", "--models"):  # what this script gives to processes of its own
+    for own in ("--way", "--models"):  # what this script tells processes of its own
         parser.add_argument(own, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.way:
@@ -119,8 +119,8 @@ def compare(size: int, pictures: int, rounds: int) -> None:
 
 def _write_weights(path: str, size: int) -> None:
     """Weights alone, as Keras 2 writes them."""
+    from transforms.depth import PictureSize
     from transforms.depth.densedepth_network import densedepth_config
-    from transforms.depth.interface import PictureSize
 
     rng = np.random.default_rng(0)
     shapes = densedepth_config(half_width=False, upsampling="align_corners").weights(
@@ -168,10 +168,8 @@ def _work(way: Way, models: str, size: int, pictures: int, barrier: Barrier) -> 
 def _runner(way: Way, models: str, size: int) -> Callable[[np.ndarray], np.ndarray]:
     import tensorflow as tf
 
-    from pipeline.job import depth_stage
-    from pipeline.recipes.loading import load_recipe
-    from transforms.depth.kinds import load_depth_model
-    from transforms.depth.model import ModelChoice
+    from transforms.depth import DepthSettings, DepthStage, ModelInterface, PictureSize
+    from transforms.depth.densedepth import DenseDepthModel
 
     tf.config.threading.set_intra_op_parallelism_threads(way.threads)
     tf.constant(0)  # TensorFlow starts here: what loading sets comes too late
@@ -180,13 +178,12 @@ def _runner(way: Way, models: str, size: int) -> Callable[[np.ndarray], np.ndarr
         return lambda images: network.predict(
             images.astype(np.float32) / 255, batch_size=way.batch, verbose=0
         )
-    settings = [f"canvas.width={size}", f"canvas.height={size}", "depth.model.unit=10"]
-    settings += [f"depth.batch_size={way.batch}", f"depth.precision={way.precision}"]
-    stage = depth_stage(
-        ModelChoice("densedepth", os.path.join(models, _WEIGHTS_FILE)),
-        load_recipe("default", settings),
+    settings = DepthSettings(
+        batch_size=way.batch, precision=way.precision, model=ModelInterface(unit=10.0)
     )
-    return load_depth_model(stage).predict
+    model = DenseDepthModel(os.path.join(models, _WEIGHTS_FILE))
+    canvas = PictureSize(width=size, height=size)
+    return DepthStage.of(model, settings, canvas).load().predict
 
 
 def measure_device(size: int, pictures: int, peak_tflops: float | None) -> None:

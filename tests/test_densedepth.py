@@ -15,14 +15,18 @@ import tensorflow as tf
 import tf2onnx
 
 from depthmask.errors import DepthModelError, UserError
-from pipeline.job import depth_stage
-from pipeline.recipes.loading import load_recipe
-from transforms.depth.densedepth import farthest_depth
+from pipeline.recipes import load_recipe
+from transforms.depth import (
+    DepthModel,
+    DepthSettings,
+    DepthStage,
+    ModelChoice,
+    PictureSize,
+    parse_model,
+)
+from transforms.depth.densedepth import DenseDepthModel
 from transforms.depth.densedepth_network import densedepth_config, depth_fraction, read_network
-from transforms.depth.interface import PictureSize
 from transforms.depth.keras2_network import MAX_LAYERS, NetworkConfig
-from transforms.depth.kinds import load_depth_model
-from transforms.depth.model import DepthModel, ModelChoice
 
 Json = Any
 Weights = Mapping[str, np.ndarray]
@@ -269,9 +273,12 @@ def test_the_file_has_the_published_layers_and_weights(files: Path):
 
 
 def load(path: Path, height: int, width: int, *settings: str) -> DepthModel:
-    canvas = f"canvas={{width: {width}, height: {height}}}"
-    recipe = load_recipe("default", [canvas, *settings])
-    return load_depth_model(depth_stage(ModelChoice("densedepth", str(path)), recipe))
+    return loaded(DenseDepthModel(str(path)), height, width, *settings)
+
+
+def loaded(model: ModelChoice, height: int, width: int, *settings: str) -> DepthModel:
+    canvas = PictureSize(width=width, height=height)
+    return DepthStage.of(model, load_recipe("default", list(settings)).depth, canvas).load()
 
 
 def picture_of(height: int, width: int) -> np.ndarray:
@@ -332,11 +339,12 @@ def test_weights_alone_make_the_same_network(files, whole, alone, leaky_after):
     ],
 )
 def test_the_reach_is_known_by_one_word_of_the_name(name: str, metres: float | None):
+    model, settings = DenseDepthModel(f"gs://bucket/{name}"), DepthSettings(scale=0.002)
     if metres is not None:
-        assert farthest_depth(f"gs://bucket/{name}") == metres
+        assert model.interface(settings).unit == metres
         return
     with pytest.raises(UserError, match=rf"{name}: are these .* depth\.model\.unit to 10"):
-        farthest_depth(f"gs://bucket/{name}")
+        model.interface(settings)
 
 
 def test_depth_is_clipped_to_what_the_weights_saw():
@@ -434,9 +442,8 @@ def test_through_onnx_it_is_a_disparity(small, tmp_path: Path):
     path = tmp_path / "small.onnx"
     function = tf.function(network, input_signature=spec)
     tf2onnx.convert.from_function(function, input_signature=spec, output_path=str(path))
-    recipe = ["canvas={width: 64, height: 32}", "depth.model={gives: disparity, unit: 10}"]
-    stage = depth_stage(ModelChoice("onnx", str(path)), load_recipe("default", recipe))
-    theirs = load_depth_model(stage).predict(picture_of(32, 64)[None])
+    declared = "depth.model={output: disparity, unit: 10}"
+    theirs = loaded(parse_model(f"onnx:{path}"), 32, 64, declared).predict(picture_of(32, 64)[None])
     np.testing.assert_allclose(theirs, small_depth(small[1]), rtol=1e-4)
 
 

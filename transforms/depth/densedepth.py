@@ -1,6 +1,7 @@
-"""DenseDepth as a kind of depth model: how far its weights see, and loading it.
+"""DenseDepth as a kind of depth model. Its network, which needs TensorFlow, is elsewhere.
 
-Its network is in densedepth_network.py, which needs TensorFlow.
+I. Alhashim and P. Wonka, "High Quality Monocular Depth Estimation via Transfer Learning" (2018),
+arXiv:1812.11941.
 """
 
 from __future__ import annotations
@@ -9,49 +10,65 @@ import posixpath
 import re
 
 from depthmask.errors import UserError
-from transforms.depth.keras_model import _import_keras, _traced_network
-from transforms.depth.model import DepthStage, Network
+from transforms.depth.interface import ModelInterface
+from transforms.depth.keras_model import import_tensorflow, traced_network
+from transforms.depth.model import DepthSettings, DepthStage, ModelChoice, Network
 from transforms.depth.model_files import local_copy
 
-# The sides of its pictures halve five times.
-MULTIPLE = 32
-# The nearest and the farthest depth, in metres, that the published weights were trained for: of
-# rooms (nyu.h5) and of streets (kitti.h5).
-_NEAREST_AND_FARTHEST = {"nyu": (0.1, 10.0), "kitti": (1.0, 80.0)}
+# The sides of pictures are halved five times.
+_MULTIPLE = 32
+# The nearest and the farthest depth, in metres, that each of the published weights was trained for:
+# rooms, streets.
+_REACHES = {"nyu": (0.1, 10.0), "kitti": (1.0, 80.0)}
 
 
-def farthest_depth(path: str) -> float:
-    """Returns metres, by the name of a file of weights: what is in it does not say.
+class DenseDepthModel(ModelChoice):
+    """DenseDepth, or a network like it, in a file as Keras 2 wrote it."""
 
-    Raises UserError unless just one of ``nyu`` and ``kitti`` is a word of the name.
-    """
-    words = set(re.findall("[a-z0-9]+", posixpath.basename(path).lower()))
-    found = words & _NEAREST_AND_FARTHEST.keys()
-    if len(found) != 1:
-        raise UserError(
-            f"{path}: are these the weights for rooms or for streets? Set depth.model.unit to 10 "
-            "(NYU) or to 80 (KITTI), or give the file its published name."
-        )
-    return _NEAREST_AND_FARTHEST[found.pop()][1]
+    kind = "densedepth"
+    usage = "densedepth:FILE.h5"
+    packages = ("tensorflow",)
+
+    def interface(self, settings: DepthSettings) -> ModelInterface:
+        metres = self._declared_unit(settings) or self._farthest()
+        if metres > settings.greatest:
+            raise UserError(
+                f"depth of up to {metres:g} m does not fit into 16 bits in steps of "
+                f"{settings.scale:g} m: set depth.scale larger, such as 0.002."
+            )
+        return ModelInterface(multiple_of=_MULTIPLE, unit=metres)
+
+    def _farthest(self) -> float:
+        """Returns metres by the name of the file: its content does not say."""
+        words = set(re.findall("[a-z0-9]+", posixpath.basename(self.path).lower()))
+        found = words & _REACHES.keys()
+        if len(found) != 1:
+            raise UserError(
+                f"{self.path}: are these the weights for rooms or for streets? Set "
+                "depth.model.unit to 10 (NYU) or to 80 (KITTI), or give the file its published "
+                "name."
+            )
+        return _REACHES[found.pop()][1]
+
+    def load(self, stage: DepthStage) -> Network:
+        import_tensorflow()
+        from transforms.depth.densedepth_network import depth_fraction, read_network
+
+        size, settings = stage.input_size(None), stage.settings
+        with local_copy(self.path, self.files) as path:
+            network = read_network(
+                path, str(self), size, settings.model.upsampling, settings.precision
+            )
+        farthest = stage.interface.unit
+        assert farthest is not None  # `interface` says it
+        nearest = _nearest(farthest) / farthest
+
+        def run(pictures: object) -> object:
+            return depth_fraction(network(pictures), nearest)
+
+        return traced_network(stage, run, size, batch=None)
 
 
-def nearest_depth(farthest: float) -> float:
+def _nearest(farthest: float) -> float:
     """Returns the nearest depth, in metres, of weights that reach so far."""
-    nearest = {far: near for near, far in _NEAREST_AND_FARTHEST.values()}
-    return nearest.get(farthest, farthest / 100)
-
-
-def load_densedepth(stage: DepthStage) -> Network:
-    """Loads it. Raises DepthModelError."""
-    _import_keras()
-    from transforms.depth.densedepth_network import depth_fraction, read_network
-
-    interface, size = stage.interface, stage.input_size(None)
-    with local_copy(stage.model.path) as path:
-        name = str(stage.model)
-        network = read_network(path, name, size, interface.upsampling, stage.precision)
-    farthest = interface.unit or farthest_depth(stage.model.path)
-    nearest = nearest_depth(farthest) / farthest
-    return _traced_network(
-        stage, lambda pictures: depth_fraction(network(pictures), nearest), size, batch=None
-    )
+    return {far: near for near, far in _REACHES.values()}.get(farthest, farthest / 100)

@@ -1,9 +1,8 @@
 """DenseDepth's network from a file: a DenseNet-169 encoder and four up-projections.
 
-I. Alhashim and P. Wonka, "High Quality Monocular Depth Estimation via Transfer Learning" (2018),
-arXiv:1812.11941. The published weights (nyu.h5, kitti.h5) are full models as Keras 2.2.4 wrote them
-in January 2019. In March 2019 the authors' training code got a decoder of half the width, with a
-second LeakyReLU in each up-projection.
+The published weights (nyu.h5, kitti.h5) are full models as Keras 2.2.4 wrote them in January 2019.
+In March 2019 the authors' training code got a decoder of half the width, with a second LeakyReLU
+in each up-projection.
 """
 
 from __future__ import annotations

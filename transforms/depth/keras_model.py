@@ -13,6 +13,7 @@ from depthmask.errors import DepthModelError, first_line
 from transforms.depth.interface import PictureSize
 from transforms.depth.model import (
     DepthStage,
+    ModelChoice,
     Network,
     check_float32,
     check_one,
@@ -23,16 +24,23 @@ from transforms.depth.model_files import local_copy
 from transforms.quiet import quiet_stderr
 
 
-def _load_keras(stage: DepthStage) -> Network:
-    _import_keras()
-    with local_copy(stage.model.path) as path:
-        if os.path.isdir(path):
-            return _saved_model(stage, path)
-        return _load_keras_file(stage, path)
+class KerasModel(ModelChoice):
+    """A ``.keras`` file without Python code of its own, or a SavedModel."""
+
+    kind = "keras"
+    usage = "keras:FILE.keras (or a SavedModel folder)"
+    packages = ("keras", "tensorflow")
+
+    def load(self, stage: DepthStage) -> Network:
+        with local_copy(self.path, self.files) as path:
+            if os.path.isdir(path):
+                return _load_saved_model(stage, path)
+            return load_keras_file(stage, path)
 
 
-def _load_keras_file(stage: DepthStage, path: str) -> Network:
-    keras = _import_keras()
+def load_keras_file(stage: DepthStage, path: str) -> Network:
+    """Loads a local ``.keras`` file. Raises DepthModelError."""
+    keras = import_keras()
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
         inputs, outputs = list(model.inputs), list(model.outputs)
@@ -50,13 +58,13 @@ def _load_keras_file(stage: DepthStage, path: str) -> Network:
 
 
 def _keras_network(stage: DepthStage, model: Any, size: PictureSize, batch: int | None) -> Network:
-    """A Keras model as one graph of TensorFlow."""
+    """Returns a Keras model as one TensorFlow graph."""
     import keras
 
-    if stage.precision != "float32":
-        # The layers that give the depth stay in float32: 8 bits of mantissa are too few for it.
+    if stage.settings.precision != "float32":
+        # The layers that end in the depth stay in float32: 8 bits of mantissa are too few for it.
         exact = _output_layers(model)
-        policy = keras.DTypePolicy(f"mixed_{stage.precision}")
+        policy = keras.DTypePolicy(f"mixed_{stage.settings.precision}")
         for layer in model._flatten_layers(include_self=False):
             if layer not in exact:
                 layer.dtype_policy = policy
@@ -65,11 +73,11 @@ def _keras_network(stage: DepthStage, model: Any, size: PictureSize, batch: int 
         (output,) = keras.tree.flatten(model(values, training=False))
         return output
 
-    return _traced_network(stage, run, size, batch)
+    return traced_network(stage, run, size, batch)
 
 
 def _output_layers(model: Any) -> set[Any]:
-    """The layers that give a model's output: from the last ones with weights on."""
+    """Returns the layers that make a model's output: the last ones with weights and all after."""
     import keras
 
     found: set[Any] = set()
@@ -88,9 +96,8 @@ def _output_layers(model: Any) -> set[Any]:
     return found
 
 
-def _saved_model(stage: DepthStage, path: str) -> Network:
-    import tensorflow as tf
-
+def _load_saved_model(stage: DepthStage, path: str) -> Network:
+    tf = import_tensorflow()
     only_float32(stage)
     try:
         loaded = tf.saved_model.load(path)  # named, as its variables end with it
@@ -112,15 +119,15 @@ def _saved_model(stage: DepthStage, path: str) -> Network:
         (output,) = signature(**{name: values}).values()
         return output
 
-    return _traced_network(stage, run, stage.input_size(fixed), shape[0])
+    return traced_network(stage, run, stage.input_size(fixed), shape[0])
 
 
-def _traced_network(
+def traced_network(
     stage: DepthStage, function: Callable[[Any], Any], size: PictureSize, batch: int | None
 ) -> Network:
-    """A function of TensorFlow as one graph.
+    """Returns a TensorFlow function as one graph.
 
-    Weights made constants were 4% faster on a CPU, and doubled a worker's memory.
+    Turning weights into constants was 4% faster on a CPU, and doubled a worker's memory.
     """
     import tensorflow as tf
 
@@ -143,15 +150,23 @@ def _traced_network(
     return Network(call, size, batch)
 
 
-def _import_keras() -> Any:
+def import_keras() -> Any:
+    """Returns Keras on TensorFlow, set to compute the same bytes every time."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    import_tensorflow()
     with quiet_stderr():
         import keras
+    if keras.backend.backend() != "tensorflow":
+        raise DepthModelError("Keras runs on another backend here: set KERAS_BACKEND=tensorflow.")
+    return keras
+
+
+def import_tensorflow() -> Any:
+    """Returns TensorFlow, set to compute the same bytes every time."""
+    with quiet_stderr():
         import tensorflow as tf
 
         gpus = tf.config.list_physical_devices("GPU")
-    if keras.backend.backend() != "tensorflow":
-        raise DepthModelError("Keras runs on another backend here: set KERAS_BACKEND=tensorflow.")
 
     # Threads within an operation change the order of its sums. One, always, and as many worker
     # processes as cores: the same bytes with any number of workers, and no slower (benchmarks/).
@@ -161,8 +176,8 @@ def _import_keras() -> Any:
     with contextlib.suppress(RuntimeError):
         for gpu in gpus:  # take what is needed, not all: a machine may run several workers
             tf.config.experimental.set_memory_growth(gpu, True)
-    # float32 is what it says on GPUs too, where by default it has the mantissa of float16. And of
-    # ways to sum there is one, not whichever a trial finds fastest that day.
+    # On GPUs float32 has the mantissa of float16 by default, and sums are made by whichever
+    # algorithm a trial happens to find fastest. Neither here.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     tf.config.experimental.enable_op_determinism()
-    return keras
+    return tf
