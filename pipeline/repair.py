@@ -23,7 +23,6 @@ from transforms.depth.builtin import builtin_path
 from transforms.depth.model import DepthStage, ModelChoice
 from transforms.depth.model_files import checksum
 from transforms.elements import Shard, ShardKey
-from transforms.encode import index_rows
 from transforms.io.files import crc_text, exists, rename_file, stored_checksum
 from transforms.prepared import PreparedSource
 from transforms.segments import ShardLayout, describe_shard
@@ -167,7 +166,7 @@ def _write_down(key: ShardKey, entry: dict[str, Any], plan: Plan, layout: ShardL
         tally=Tally.from_json(entry["tally"]),
     )
     left_out = {example.id for example in shard.tally.left_out}
-    rows = (index_rows(plan.chunk(chunk), left_out).encode() for chunk in plan.chunk_keys(key))
+    rows = (plan.chunk(chunk).index_rows(left_out).encode() for chunk in plan.chunk_keys(key))
     describe_shard(shard, rows, layout)
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from depthmask.manifest import INDEX_COLUMNS
 from depthmask.tally import Tally
 
 
@@ -28,6 +32,22 @@ class Placement:
     y: int
     width: int
     height: int
+
+    @property
+    def features(self) -> dict[str, bytes | str | int]:
+        """The features of the example's record, its pictures aside."""
+        return {
+            "id": self.id,
+            "background": self.background,
+            "background_class": self.background_class,
+            "foreground": self.foreground,
+            "flip": int(self.flip),
+            "placement": self.index,
+            "x": self.x,
+            "y": self.y,
+            "width": self.width,
+            "height": self.height,
+        }
 
 
 @dataclass(frozen=True, order=True)
@@ -53,6 +73,18 @@ class ChunkSpec:
 
     key: ChunkKey
     placements: tuple[Placement, ...]
+
+    def index_rows(self, left_out: Collection[str] = ()) -> str:
+        """The chunk's rows of index.csv, one an example, in order, without the ids `left_out`."""
+        stream = io.StringIO()
+        shard = {"split": self.key.shard.split, "shard": self.key.shard.shard}
+        writer = csv.DictWriter(stream, INDEX_COLUMNS, lineterminator="\n")
+        writer.writerows(
+            placement.features | shard
+            for placement in self.placements
+            if placement.id not in left_out
+        )
+        return stream.getvalue()
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,10 @@ from pipeline.dataset.opened import Dataset, open_dataset
 from pipeline.plan.plan import Plan
 from transforms.codecs import encode_image, encode_mask
 from transforms.cutout import binarise, paste_mask, resize
-from transforms.encode import index_rows
 from transforms.io.files import crc_text, join, open_file, stored_checksum
+from transforms.measure import measure
 from transforms.prepared import PreparedInputs, PreparedSource
 from transforms.quiet import quiet_stderr
-from transforms.statistics import measure
 
 # JPEG codes blocks of at most 16×16 pixels one by one; its decoders smooth chroma over the border.
 _JPEG_BLOCK = 16
@@ -367,7 +366,7 @@ class _ExampleChecker:
         with open_file(join(self.dataset.path, "index.csv")) as file:
             file.seek(start or 0)
             for key in self._plan.chunk_keys(self._plan.shard_keys()[number]):
-                text = index_rows(self._plan.chunk(key), left_out)
+                text = self._plan.chunk(key).index_rows(left_out)
                 if file.read(len(text.encode())) != text.encode():
                     report.add(
                         "records", f"index.csv, from byte {start}: not what the recipe places"

@@ -30,13 +30,13 @@ from pipeline.plan.placement import check_room
 from pipeline.recipes.schema import Recipe
 from transforms.cutout import Cutout, binarise, resize
 from transforms.io.files import create_file, join
+from transforms.measure import measure
 from transforms.prepared import (
     PreparedPicture,
     PreparedSource,
     background_record,
     foreground_record,
 )
-from transforms.statistics import measure
 
 # Pictures that are in memory at a time while inputs are prepared.
 _WINDOW = 64

@@ -1,8 +1,8 @@
 """Files on any file system that Beam knows: ``/local/path``, ``gs://…``.
 
-What Beam takes as a pattern (listing, deleting) is done by `os` where the path is local, and by
-`transforms.io.gcs` on Cloud Storage: patterns cannot be quoted, and a folder may well be called
-``pictures [2020]``.
+Local files go through Python's own functions, Cloud Storage through `transforms.io.gcs`, and only
+what lies elsewhere through Beam: importing it takes seconds, and what it lists or deletes it takes
+for a pattern, while a folder may well be called ``pictures [2020]``.
 """
 
 from __future__ import annotations
@@ -13,11 +13,9 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import google_crc32c
-from apache_beam.io.filesystem import BeamIOError
-from apache_beam.io.filesystems import FileSystems
 
 from transforms.io import gcs
 from transforms.io.checksums import crc32c_of_both
@@ -61,14 +59,23 @@ def is_local(path: str) -> bool:
     return "://" not in path
 
 
+def _beam_file_systems() -> Any:
+    """Beam's file systems, for a path that is neither local nor on Cloud Storage."""
+    from apache_beam.io.filesystems import FileSystems
+
+    return FileSystems
+
+
 def check_path(path: str) -> None:
     """Raises ValueError, with a remedy, for a path that no file can have."""
     if is_local(path):
         return
-    if gcs.is_gcs(path) and not path.removeprefix(gcs.PREFIX).split("/")[0]:
-        raise ValueError(f"{path}: names no bucket. Give {gcs.PREFIX}BUCKET/FOLDER.")
+    if gcs.is_gcs(path):
+        if not path.removeprefix(gcs.PREFIX).split("/")[0]:
+            raise ValueError(f"{path}: names no bucket. Give {gcs.PREFIX}BUCKET/FOLDER.")
+        return
     try:
-        FileSystems.get_filesystem(path)
+        _beam_file_systems().get_filesystem(path)
     except ValueError as error:
         raise ValueError(
             f"{path}: there is no file system for this here. Give a local path, or one that begins "
@@ -78,23 +85,37 @@ def check_path(path: str) -> None:
 
 def join(folder: str, *names: str) -> str:
     """The path of something in a folder."""
-    return str(FileSystems.join(folder, *names))
+    if is_local(folder):
+        return os.path.join(folder, *names)
+    if gcs.is_gcs(folder):
+        return gcs.join(folder, *names)
+    return str(_beam_file_systems().join(folder, *names))
 
 
 def open_file(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
     """Opens a file to read and seek. Raises OSError where there is none."""
+    if is_local(path):
+        return open(path, "rb")
     if gcs.is_gcs(path):
         return gcs.open_object(path, "rb")
-    return FileSystems.open(path, compression_type="uncompressed")  # type: ignore[no-any-return]
+    opened: contextlib.AbstractContextManager[BinaryIO] = _beam_file_systems().open(
+        path, compression_type="uncompressed"
+    )
+    return opened
 
 
 def create_file(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
     """Opens a new file to write, and makes its folder."""
+    if is_local(path):
+        if folder := os.path.dirname(path):
+            os.makedirs(folder, exist_ok=True)
+        return open(path, "wb")
     if gcs.is_gcs(path):
         return gcs.open_object(path, "wb")
-    return FileSystems.create(  # type: ignore[no-any-return]
+    created: contextlib.AbstractContextManager[BinaryIO] = _beam_file_systems().create(
         path, mime_type=gcs.KIND, compression_type="uncompressed"
     )
+    return created
 
 
 def read_file(path: str) -> bytes:
@@ -134,10 +155,12 @@ def write_file(path: str, parts: Iterable[bytes]) -> int:
 
 def rename_file(path: str, new_path: str) -> None:
     """Renames a file, in place of what may be there under the new name."""
-    if gcs.is_gcs(path):
+    if is_local(path):
+        os.replace(path, new_path)
+    elif gcs.is_gcs(path):
         gcs.rename(path, new_path)
     else:
-        FileSystems.rename([path], [new_path])
+        _beam_file_systems().rename([path], [new_path])
 
 
 def replace_file(path: str, part_path: str, parts: Iterable[bytes]) -> int:
@@ -187,7 +210,9 @@ def _checked_bytes(part: FilePart) -> bytes:
 
 def exists(path: str) -> bool:
     """Whether there is such a file (or, locally, folder)."""
-    return gcs.exists(path) if gcs.is_gcs(path) else bool(FileSystems.exists(path))
+    if is_local(path):
+        return os.path.exists(path)
+    return gcs.exists(path) if gcs.is_gcs(path) else bool(_beam_file_systems().exists(path))
 
 
 def is_folder(path: str) -> bool:
@@ -211,7 +236,7 @@ def list_files(folder: str) -> list[FileEntry]:
     elif gcs.is_gcs(folder):
         entries = [FileEntry(path, size) for path, size in gcs.list_objects(folder)]
     else:
-        (match,) = FileSystems.match([join(folder, "**")])
+        (match,) = _beam_file_systems().match([join(folder, "**")])
         entries = [FileEntry(found.path, found.size_in_bytes) for found in match.metadata_list]
     return sorted(entries, key=lambda entry: entry.path)
 
@@ -249,13 +274,14 @@ def delete_files(paths: Iterable[str]) -> None:
 
 
 def _delete_file(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError, BeamIOError):
-        if is_local(path):
+    if is_local(path):
+        with contextlib.suppress(FileNotFoundError):
             os.remove(path)
-        elif gcs.is_gcs(path):
-            gcs.delete(path)
-        else:
-            FileSystems.delete([path])
+    elif gcs.is_gcs(path):
+        gcs.delete(path)
+    else:
+        with contextlib.suppress(OSError):  # Beam does not say which error it was
+            _beam_file_systems().delete([path])
 
 
 def delete_folder(folder: str) -> None:

@@ -16,8 +16,6 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
-from apache_beam.io.filesystems import FileSystems
-
 PREFIX = "gs://"
 # What every file is stored as.
 KIND = "application/octet-stream"
@@ -32,6 +30,13 @@ _CONNECTIONS = 128
 def is_gcs(path: str) -> bool:
     """Whether the path is an object in Cloud Storage."""
     return path.startswith(PREFIX)
+
+
+def join(folder: str, *names: str) -> str:
+    """The path of something in a folder: one slash between any two parts."""
+    for name in names:
+        folder = f"{folder.rstrip('/')}/{name.lstrip('/')}"
+    return folder
 
 
 @contextlib.contextmanager
@@ -80,6 +85,8 @@ class _Access:
 
     def to(self, path: str) -> Any:
         """The GcsIO for a path."""
+        from apache_beam.io.filesystems import FileSystems
+
         system = FileSystems.get_filesystem(path)
         options, emulator = system._pipeline_options, os.environ.get("STORAGE_EMULATOR_HOST")
         with self._lock:
