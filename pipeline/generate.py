@@ -6,7 +6,6 @@ import functools
 import importlib.metadata
 import json
 import sys
-import zlib
 from typing import Any
 
 import apache_beam as beam
@@ -30,6 +29,7 @@ from pipeline.run.lock import at_work
 from pipeline.run.progress import Progress, count_examples
 from pipeline.run.submit import run_pipeline
 from pipeline.run.workspace import INPUTS, State, Workspace, differences
+from transforms.codecs import encoder_versions
 from transforms.depth.model import DepthStage
 from transforms.io.files import crc_text, join, read_file, rename_file
 from transforms.prepared import PreparedSource
@@ -167,7 +167,7 @@ def _describe(
         input_tally=inputs.tally,
         input_checksums={name: crc_text(inputs.checksums[name]) for name in PREPARED},
         findings=tuple(finding.to_json() for finding in inputs.findings),
-        versions=versions | {"zlib": zlib.ZLIB_RUNTIME_VERSION} | device,
+        versions=versions | encoder_versions() | device,
         backgrounds=len(inputs.source.backgrounds),
         foregrounds=len(inputs.source.foregrounds),
         depth=depth,

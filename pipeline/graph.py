@@ -63,6 +63,7 @@ class MakeSegments(beam.PTransform):  # type: ignore[misc]
             mask=recipe.masks,
             binary_masks=not recipe.masks.soft,
             depth=depth.storage if depth else None,
+            compression=recipe.compression,
         )
         chunks = (
             keys

@@ -72,7 +72,11 @@ def _make_trial(stage: DepthStage | None, plan: Plan, source: PreparedSource) ->
         depth = _depth_info(stage, depths)
         chunk = dataclasses.replace(chunk, depths=depths)
     encoder = RecordEncoder(
-        recipe.image, recipe.masks, not recipe.masks.soft, stage.storage if stage else None
+        recipe.image,
+        recipe.masks,
+        not recipe.masks.soft,
+        stage.storage if stage else None,
+        recipe.compression,
     )
     encoded = encoder.encode(chunk)
     return Trial(depth, len(encoded.records) / (encoded.key.examples - len(encoded.tally.left_out)))

@@ -15,7 +15,7 @@ from typing import IO, Generic, TypeVar
 import numpy as np
 from PIL import Image
 
-from transforms.codecs import channels_last
+from transforms.codecs import channels_last, encode_png
 from transforms.cutout import BlendTerms, Cutout
 from transforms.io.files import is_local, join, open_file
 from transforms.io.records import (
@@ -55,7 +55,7 @@ def background_record(name: str, label: str, image: Image.Image) -> bytes:
     features: dict[str, FeatureValue] = {
         "name": name,
         "class": label,
-        "image": _png(image),
+        "image": encode_png(channels_last(image)),
         "width": image.width,
         "height": image.height,
     }
@@ -71,18 +71,12 @@ def foreground_record(name: str, cutout: Cutout, width: int, height: int) -> byt
     image.putalpha(cutout.alpha)
     features: dict[str, FeatureValue] = {
         "name": name,
-        "image": _png(image),
-        "mask": _png(Image.fromarray(cutout.mask)),
+        "image": encode_png(channels_last(image)),
+        "mask": encode_png(cutout.mask[..., None]),
         "width": width,
         "height": height,
     }
     return frame_record(serialize_example(features))
-
-
-def _png(image: Image.Image) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, "PNG", compress_level=6)
-    return stream.getvalue()
 
 
 def open_png(data: bytes | int) -> Image.Image:

@@ -9,7 +9,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from depthmask.plasma import PLASMA, plasma_positions
-from transforms.codecs import ImageCodec, encode_grey, encode_image, open_image
+from transforms.codecs import Compression, ImageCodec, encode_image, open_image
 from transforms.depth.interface import PictureSize
 
 _MAX_16_BITS = 65535
@@ -81,11 +81,9 @@ class DepthStorage(BaseModel):
         grey = np.rint(position * 255).astype(np.uint8)
         return np.asarray(PLASMA[grey]) if self.storage == "plasma8" else grey
 
-    def encode(self, depth: np.ndarray) -> bytes:
-        """One map as `quantise` gives it."""
-        if self.codec.format == "png" and depth.ndim == 2:
-            return encode_grey(depth)
-        return encode_image(np.atleast_3d(depth), self.codec)
+    def encode(self, depth: np.ndarray, compression: Compression = "fast") -> bytes:
+        """Encodes one map as `quantise` returns it."""
+        return encode_image(np.atleast_3d(depth), self.codec, compression)
 
     def clipped_share(self, depths: np.ndarray) -> float:
         """The share of `depths` that metric16 must clip, at either end."""
