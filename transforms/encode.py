@@ -37,7 +37,10 @@ class RecordEncoder:
         left_out: tuple[LeftOut, ...] = ()
         if self.depth is not None and chunk.depths is not None:
             finite = np.isfinite(chunk.depths).all(axis=(1, 2))
-            stored = self.depth.quantise(np.where(finite[:, None, None], chunk.depths, 0))
+            depths = chunk.depths
+            if not finite.all():
+                depths = np.where(finite[:, None, None], depths, 0)
+            stored = self.depth.quantise(depths)
             good = finite & ~is_flat(stored)
             if not good.all():
                 reasons = np.where(finite, "the same depth in every pixel", "NaN or infinite depth")

@@ -74,7 +74,12 @@ class DepthStorage(BaseModel):
         uint16 [n, h, w] for metric16, uint8 [n, h, w] for norm8, uint8 [n, h, w, 3] for plasma8.
         """
         if self.storage == "metric16":
-            return np.clip(np.rint(depths / self.scale), 1, _MAX_16_BITS).astype(np.uint16)
+            steps = np.empty(depths.shape, np.uint16)
+            for depth, stored in zip(depths, steps, strict=True):  # each stays in the CPU's cache
+                exact = depth / self.scale
+                np.clip(np.rint(exact, out=exact), 1, _MAX_16_BITS, out=exact)
+                stored[...] = exact
+            return steps
         least = depths.min(axis=(1, 2), keepdims=True)
         span = depths.max(axis=(1, 2), keepdims=True) - least
         position = (depths - least) / np.where(span > 0, span, 1)
