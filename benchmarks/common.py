@@ -13,7 +13,7 @@ from PIL import features
 
 from depthmask.errors import UserError
 from pipeline.cli import positive
-from pipeline.inputs.folders import InputFolders, find_pictures
+from pipeline.inputs import InputFolders, find_pictures
 from scenes import write_samples
 
 CANVAS = 160

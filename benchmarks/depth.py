@@ -25,8 +25,9 @@ from multiprocessing.synchronize import Barrier
 
 import numpy as np
 
+from transforms.depth import PictureSize
 from transforms.depth.densedepth import build_densedepth
-from transforms.depth.interface import PictureSize
+from transforms.depth.interface import ModelInterface
 
 CORES = os.cpu_count() or 1
 BATCH = 2  # that of the five teams' notebooks
@@ -63,7 +64,7 @@ def main() -> None:
     parser.add_argument(
         "--peak-tflops", type=float, metavar="T", help="of the device in 16 bits: adds the share"
     )
-    for own in ("--way", "--model"):  # what this script gives to processes of its own
+    for own in ("--way", "--model"):  # what this script tells processes of its own
         parser.add_argument(own, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.way:
@@ -128,10 +129,8 @@ def _runner(way: Way, model: str, size: int) -> Callable[[np.ndarray], np.ndarra
     import keras
     import tensorflow as tf
 
-    from pipeline.job import depth_stage
-    from pipeline.recipes.loading import load_recipe
-    from transforms.depth.kinds import load_depth_model
-    from transforms.depth.model import ModelChoice
+    from transforms.depth.keras_model import KerasModel
+    from transforms.depth.model import DepthSettings, DepthStage
 
     tf.config.threading.set_intra_op_parallelism_threads(way.threads)
     tf.constant(0)  # TensorFlow starts here: what loading sets comes too late
@@ -140,11 +139,13 @@ def _runner(way: Way, model: str, size: int) -> Callable[[np.ndarray], np.ndarra
         return lambda images: network.predict(
             images.astype(np.float32) / 255, batch_size=way.batch, verbose=0
         )
-    settings = [f"canvas.width={size}", f"canvas.height={size}"]
-    settings += ["depth.model={gives: disparity, unit: 10}"]
-    settings += [f"depth.batch_size={way.batch}", f"depth.precision={way.precision}"]
-    stage = depth_stage(ModelChoice("keras", model), load_recipe("default", settings))
-    return load_depth_model(stage).predict
+    settings = DepthSettings(
+        batch_size=way.batch,
+        precision=way.precision,
+        model=ModelInterface(output="disparity", unit=10.0),
+    )
+    canvas = PictureSize(width=size, height=size)
+    return DepthStage.of(KerasModel(model), settings, canvas).load().predict
 
 
 def measure_device(size: int, pictures: int, peak_tflops: float | None) -> None:

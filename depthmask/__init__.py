@@ -1,7 +1,9 @@
-"""Labelled datasets for depth and foreground masks: reading them with `tf.data`, without Beam.
+"""Labelled datasets for depth estimation and foreground segmentation: making and reading them.
 
-What is named here is imported when it is first used: `import depthmask` loads neither TensorFlow
-nor Beam.
+`load` and `read_info` read with `tf.data` and need no Beam; `generate`, `plan`, `export`, `verify`
+and `repair` do what the commands of these names do. Each is imported when it is first used:
+importing `depthmask` itself loads neither TensorFlow nor Beam. What these do underway is logged to
+the logger ``depthmask``.
 """
 
 from __future__ import annotations
@@ -9,21 +11,44 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from depthmask.errors import DatasetError
+from depthmask.errors import DatasetError, DepthmaskError, DepthModelError, RunError, UserError
 
 if TYPE_CHECKING:
     from depthmask.reading import DatasetInfo, load, read_info
+    from pipeline.api import generate, plan
+    from pipeline.dataset import verify_dataset as verify
+    from pipeline.export import export_dataset as export
+    from pipeline.repair import repair
 
     __version__: str
 
-# Where each name that is loaded at its first use stands.
-_MODULES = {
-    "DatasetInfo": "depthmask.reading",
-    "load": "depthmask.reading",
-    "read_info": "depthmask.reading",
-}
+__all__ = [
+    "DatasetError",
+    "DatasetInfo",
+    "DepthModelError",
+    "DepthmaskError",
+    "RunError",
+    "UserError",
+    "export",
+    "generate",
+    "load",
+    "plan",
+    "read_info",
+    "repair",
+    "verify",
+]
 
-__all__ = ["DatasetError", "DatasetInfo", "load", "read_info"]
+# What is imported when it is first used: where it is, and its name there.
+_LAZY = {
+    "DatasetInfo": "depthmask.reading:DatasetInfo",
+    "load": "depthmask.reading:load",
+    "read_info": "depthmask.reading:read_info",
+    "generate": "pipeline.api:generate",
+    "plan": "pipeline.api:plan",
+    "export": "pipeline.export:export_dataset",
+    "verify": "pipeline.dataset:verify_dataset",
+    "repair": "pipeline.repair:repair",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -31,11 +56,12 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("depthmask")
-    if name not in _MODULES:
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = getattr(importlib.import_module(_MODULES[name]), name)
+    module, _, own_name = _LAZY[name].partition(":")
+    globals()[name] = getattr(importlib.import_module(module), own_name)
     return globals()[name]
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES, "__version__"})
+    return sorted({*globals(), *__all__, "__version__"})

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from pipeline.dataset.card import CardFacts, SplitFacts, dataset_card
-from pipeline.dataset.verify import verify
-from pipeline.recipes.loading import builtin_recipes, load_recipe
+from depthmask.manifest import PREPARED, Manifest, Provenance, ShardEntry
+from depthmask.tally import Tally
+from pipeline.dataset import verify_dataset
+from pipeline.dataset.card import CardFacts, dataset_card
+from pipeline.recipes import builtin_recipes, load_recipe
 from pipeline.repair import repair
-from pipeline.run.options import pipeline_options
 from tests.conftest import ONE_WORKER
 from tests.test_dataset import records
 from transforms.prepared import PreparedPicture
@@ -55,19 +56,23 @@ def test_the_card_has_the_size_of_the_foregrounds(name: str):
     recipe = load_recipe(name)
     if recipe.masks.source == "given":  # a dataset says what was
         recipe = load_recipe(name, ["masks.source=file"])
+    tally = Tally(picture_bytes={"image": 1, "mask": 1})
+    manifest = Manifest(
+        provenance=Provenance({}, {}, None, {}),
+        backgrounds=1,
+        foregrounds=1,
+        depth=None,
+        input_tally=Tally(),
+        findings=(),
+        shards=(ShardEntry("train", 0, 1, 1, 1, 0, tally),),
+    )
     card = dataset_card(
         CardFacts(
             recipe=recipe,
-            statistics={},
-            splits={"train": SplitFacts(1, 1, 1)},
-            picture_bytes={"image": 1, "mask": 1},
+            manifest=manifest,
             backgrounds=[PreparedPicture("a", 9, 9, 0, 0)],
             foregrounds=[PreparedPicture("b", 9, 9, 0, 0)],
-            input_bytes={"backgrounds": 1, "foregrounds": 1},
-            depth=None,
-            made_with={},
-            left_out=0,
-            inputs_left_out=0,
+            input_bytes=dict.fromkeys(PREPARED, 1),
         )
     )
     numbers = recipe.foregrounds.size.model_dump(exclude={"mode"}, exclude_none=True)
@@ -80,6 +85,6 @@ def test_a_card_that_was_filled_in_stays(dataset: Path, tmp_path: Path):
     card = copy / "README.md"
     card.write_text(card.read_text("utf-8").replace("contact: …", "contact: me"), "utf-8")
     next(copy.glob("*train*")).unlink()
-    assert repair(str(copy), None, pipeline_options(ONE_WORKER)) == 1
-    assert not any(check.problems for check in verify(str(copy)))
+    assert len(repair(str(copy), None, ONE_WORKER).shards) == 1
+    assert not any(check.problems for check in verify_dataset(str(copy)))
     assert "contact: me" in card.read_text("utf-8")

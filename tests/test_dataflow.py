@@ -182,7 +182,7 @@ def test_the_job_that_is_submitted(service: Service, folders, model: bytes, caps
 
     # Depth of a GPU and of CPUs would differ within one dataset.
     assert main([*arguments, "--accelerator=none"]) == 2
-    assert "made_with.accelerator: nvidia-tesla-t4 → none" in capsys.readouterr().err
+    assert "versions.accelerator: nvidia-tesla-t4 → none" in capsys.readouterr().err
     assert len(service.jobs) == 1
 
 
@@ -281,14 +281,14 @@ def test_a_job_that_is_lost_sight_of_may_go_on(service: Service, folders, capsys
     service.state, service.forbids = JobState.JOB_STATE_RUNNING, True
     assert main(complete(folders, service)) == 1
     said = capsys.readouterr().err
-    assert CONSOLE in said and "may go on" in said and BY_HAND in said
+    assert CONSOLE in said and "may still be running" in said and BY_HAND in said
 
 
 def test_a_repair_says_what_depth_was_made_on(with_depth: Path, tmp_path: Path, capsys):
     made = tmp_path / "made"
     shutil.copytree(with_depth, made)
     manifest = json.loads((made / "manifest.json").read_bytes())
-    manifest["run"]["made_with"]["accelerator"] = "nvidia-tesla-t4"
+    manifest["provenance"]["versions"]["accelerator"] = "nvidia-tesla-t4"
     (made / "manifest.json").write_text(json.dumps(manifest))
     model = f"keras:{with_depth.parent / 'm.keras'}"
     assert main(["verify", "--repair", "--depth-model", model, str(made)]) == 0

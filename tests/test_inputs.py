@@ -9,10 +9,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from depthmask.errors import UserError
-from pipeline.inputs.findings import print_findings
-from pipeline.inputs.folders import InputFolders, safe_name
-from pipeline.inputs.prepare import PreparedSet, prepare_inputs
-from pipeline.recipes.loading import load_recipe
+from pipeline.inputs import InputFolders, PreparedSet, log_findings, prepare_inputs
+from pipeline.inputs.folders import safe_name
+from pipeline.recipes import load_recipe
 from transforms.prepared import PreparedInputs
 
 CANVAS = ("canvas={width: 40, height: 30}",)
@@ -117,15 +116,15 @@ def test_folders_that_are_swapped_are_told(good: Folders, skip_bad: bool):
         good.prepare(skip_bad=skip_bad)
 
 
-def test_warnings_that_are_alike_are_not_all_shown(good: Folders, capsys):
+def test_warnings_that_are_alike_are_not_all_shown(good: Folders, caplog):
     for i in range(12):
         good.put(f"foregrounds/chair{i:02d}.png", cutout())
         good.put(f"masks/chair{i:02d}.png", cutout(30 + i, 24).getchannel("A"))
     (good.root / "foregrounds" / "chair.png").unlink()
     findings = good.prepare(masks=True).findings
     assert len(findings) == 12
-    print_findings(findings)
-    lines = capsys.readouterr().err.splitlines()
+    log_findings(findings)
+    lines = caplog.messages
     assert len(lines) == 11 and lines[-1] == "warning: … and 2 more"
 
 
@@ -134,14 +133,14 @@ def test_bad_inputs_can_be_left_out(good: Folders):
     prepared = good.prepare(skip_bad=True)
     assert [picture.name for picture in prepared.source.backgrounds] == ["wall"]
     assert [picture.name for picture in prepared.source.foregrounds] == ["chair"]
-    assert {finding.to_json()["file"] for finding in prepared.findings} == set(bad)
+    assert {finding.file for finding in prepared.findings} == set(bad)
 
 
 def test_a_finding_is_recorded_by_its_path_below_its_folder(good: Folders):
     good.put("backgrounds/hall/wall.png", opaque(50, 50))
     (good.root / "backgrounds" / "hall" / "notes.png").write_text("no picture")
     (finding,) = good.prepare(skip_bad=True).findings
-    assert finding.to_json()["file"] == "hall/notes.png"
+    assert finding.file == "hall/notes.png"
     assert str(finding).startswith(str(good.root / "backgrounds" / "hall" / "notes.png"))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import google_crc32c
 import pytest
 
-from pipeline.dataset.verify import verify
+from pipeline.dataset import verify_dataset
 from transforms.io.records import frame_record, parse_example, serialize_example, unframe_records
 
 SHARD = "depthmask-train.tfrecord-00001-of-00004"
@@ -20,8 +20,8 @@ def copy(dataset: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(dataset, tmp_path / "copy"))
 
 
-def failures(dataset: Path) -> dict[str, list[str]]:
-    return {check.name: check.problems for check in verify(str(dataset)) if check.problems}
+def failures(dataset: Path) -> dict[str, tuple[str, ...]]:
+    return {check.name: check.problems for check in verify_dataset(str(dataset)) if check.problems}
 
 
 def rewrite(dataset: Path, change) -> None:
@@ -38,7 +38,7 @@ def rewrite(dataset: Path, change) -> None:
 
 
 def test_a_right_dataset_passes(dataset: Path):
-    checks = list(verify(str(dataset)))
+    checks = list(verify_dataset(str(dataset)))
     assert [check.name for check in checks] == [
         *("files", "inputs", "index", "records", "pictures", "masks", "composites", "statistics")
     ]
@@ -56,7 +56,7 @@ def test_a_flipped_byte_is_caught(copy: Path):
 
 def test_a_missing_shard_is_caught(copy: Path):
     (copy / SHARD).unlink()
-    assert failures(copy) == {"files": [f"{SHARD} is missing"]}
+    assert failures(copy) == {"files": (f"{SHARD} is missing",)}
 
 
 def test_a_truncated_shard_is_caught(copy: Path):
@@ -92,8 +92,10 @@ def test_a_moved_box_is_caught(copy: Path):
 
 
 def test_examples_of_another_recipe_are_caught(copy: Path):
-    recipe = copy / "recipe.yaml"
-    recipe.write_text(recipe.read_text().replace("seed: 0", "seed: 1"))
+    path = copy / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["provenance"]["recipe"]["seed"] += 1
+    path.write_text(json.dumps(manifest))
     found = failures(copy)["records"]
     assert any("index.csv, from byte" in problem for problem in found)
     assert any("is not what the recipe places there" in problem for problem in found)
@@ -126,7 +128,7 @@ def test_wrong_statistics_are_caught(copy: Path):
 
 
 def test_a_sample_looks_at_fewer(dataset: Path):
-    details = {check.name: check.detail for check in verify(str(dataset), sample=10)}
+    details = {check.name: check.detail for check in verify_dataset(str(dataset), sample=10)}
     assert details["masks"].startswith("9 of 72 examples")  # two a shard, one of the last
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from depthmask.manifest import INDEX_COLUMNS
+from depthmask.manifest import ShardEntry
 from depthmask.tally import Tally
+from transforms.io.files import WrittenFile
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Placement:
 
     @property
     def features(self) -> dict[str, bytes | str | int]:
-        """The features of the example's record, its pictures aside."""
+        """The features of the example's record, its pictures aside; see `from_features`."""
         return {
             "id": self.id,
             "background": self.background,
@@ -48,6 +48,22 @@ class Placement:
             "width": self.width,
             "height": self.height,
         }
+
+    @classmethod
+    def from_features(cls, features: Mapping[str, Any]) -> Placement:
+        """The inverse of `features`; numbers may be text. Raises ValueError."""
+        return cls(
+            id=features["id"],
+            background=features["background"],
+            background_class=features["background_class"],
+            foreground=features["foreground"],
+            flip=bool(int(features["flip"])),
+            index=int(features["placement"]),
+            x=int(features["x"]),
+            y=int(features["y"]),
+            width=int(features["width"]),
+            height=int(features["height"]),
+        )
 
 
 @dataclass(frozen=True, order=True)
@@ -73,18 +89,6 @@ class ChunkSpec:
 
     key: ChunkKey
     placements: tuple[Placement, ...]
-
-    def index_rows(self, left_out: Collection[str] = ()) -> str:
-        """The chunk's rows of index.csv, one an example, in order, without the ids `left_out`."""
-        stream = io.StringIO()
-        shard = {"split": self.key.shard.split, "shard": self.key.shard.shard}
-        writer = csv.DictWriter(stream, INDEX_COLUMNS, lineterminator="\n")
-        writer.writerows(
-            placement.features | shard
-            for placement in self.placements
-            if placement.id not in left_out
-        )
-        return stream.getvalue()
 
 
 @dataclass(frozen=True)
@@ -113,36 +117,57 @@ class EncodedChunk:
 
 
 @dataclass(frozen=True)
-class Segment:
-    """A chunk's records in a file of their own, which wait to be joined into their shard.
+class Part:
+    """A chunk's part of one output file, in files of its own until it is joined with the others.
 
-    `crc32c` is that of the records file; the description beside it holds all of this and the
-    chunk's index rows.
+    `order`: its place among the parts of `file`.
     """
 
-    key: ChunkKey
-    path: str
-    bytes: int
-    crc32c: int
-    tally: Tally
+    file: str
+    order: int
+    written: tuple[WrittenFile, ...]
 
     @property
-    def description_path(self) -> str:
-        """The JSON file beside the records."""
-        return f"{self.path.removesuffix('.tfrecord')}.json"
+    def paths(self) -> list[str]:
+        """Files that are no longer needed once the output file is finished."""
+        return [file.path for file in self.written]
 
 
 @dataclass(frozen=True)
-class Shard:
-    """A finished TFRecord file of the dataset; `index_path` holds its index rows.
+class Segment(Part):
+    """A chunk's records: its part of a shard. Their description has its index rows."""
 
-    `examples` are those in it; what was left out comes on top.
-    """
+    key: ChunkKey
+    tally: Tally
 
-    key: ShardKey
-    path: str
-    index_path: str
-    examples: int
-    bytes: int
-    crc32c: int
-    tally: Tally = field(repr=False)
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All that the chunk became."""
+        return (self,)
+
+    @property
+    def description_path(self) -> str:
+        return f"{self.written[0].path.removesuffix('.tfrecord')}.json"
+
+    @property
+    def paths(self) -> list[str]:
+        return [*super().paths, self.description_path]
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """A finished file of the output. `written`: itself, then what the work folder keeps of it."""
+
+    name: str
+    written: tuple[WrittenFile, ...]
+
+
+@dataclass(frozen=True)
+class Shard(OutputFile):
+    """A finished TFRecord file of the dataset; its rows of index.csv are kept beside."""
+
+    entry: ShardEntry
+
+    @property
+    def index_path(self) -> str:
+        return self.written[1].path

@@ -12,8 +12,9 @@ from apache_beam.metrics import Metrics
 
 from depthmask.tally import LeftOut, Tally
 from transforms.codecs import Compression, ImageCodec, MaskCodec, encode_image, encode_mask
-from transforms.depth.storage import DepthStorage, is_flat
+from transforms.depth import DepthStorage, is_flat
 from transforms.elements import ComposedChunk, EncodedChunk
+from transforms.index import index_rows
 from transforms.io.records import frame_record, serialize_example
 from transforms.measure import measure, measure_binary
 
@@ -69,7 +70,7 @@ class RecordEncoder:
         return EncodedChunk(
             key=chunk.spec.key,
             records=b"".join(records),
-            index_rows=chunk.spec.index_rows({example.id for example in left_out}),
+            index_rows=index_rows(chunk.spec, {example.id for example in left_out}),
             tally=Tally(
                 moments=moments,
                 picture_bytes={name: sum(map(len, encoded)) for name, encoded in pictures.items()},
@@ -78,7 +79,7 @@ class RecordEncoder:
         )
 
 
-class _EncodeDoFn(beam.DoFn):  # type: ignore[misc]
+class _EncodeDoFn(beam.DoFn):
     def __init__(self, encoder: RecordEncoder) -> None:
         self._encoder = encoder
         self._examples = Metrics.counter("depthmask", "examples")
@@ -95,7 +96,7 @@ class _EncodeDoFn(beam.DoFn):  # type: ignore[misc]
 
 
 @dataclass
-class Encode(beam.PTransform):  # type: ignore[misc]
+class Encode(beam.PTransform):
     """From composed chunks to encoded ones."""
 
     encoder: RecordEncoder

@@ -10,7 +10,7 @@ import apache_beam as beam
 from depthmask.tally import Tally
 
 
-class StatisticsCombineFn(beam.CombineFn):  # type: ignore[misc]
+class StatisticsCombineFn(beam.CombineFn):
     """Accumulates tallies; per-channel mean and std are properties of the moments in the result."""
 
     def create_accumulator(self) -> Tally:
@@ -26,7 +26,7 @@ class StatisticsCombineFn(beam.CombineFn):  # type: ignore[misc]
         return accumulator
 
 
-class ChannelStatistics(beam.PTransform):  # type: ignore[misc]
+class ChannelStatistics(beam.PTransform):
     """From finished shards to the tally of the whole dataset.
 
     Shards carry the exact sums of their pixels, so that a resumed or repaired run adds up to the
@@ -36,6 +36,6 @@ class ChannelStatistics(beam.PTransform):  # type: ignore[misc]
     def expand(self, shards: beam.PCollection) -> beam.PCollection:
         return (
             shards
-            | "TakeTally" >> beam.Map(operator.attrgetter("tally"))
+            | "TakeTally" >> beam.Map(operator.attrgetter("entry.tally"))
             | "Sum" >> beam.CombineGlobally(StatisticsCombineFn())
         )

@@ -1,9 +1,10 @@
-"""One run at a time on an output folder, on any file system."""
+"""A lock on an output folder, on any file system: one run at a time."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import socket
 import threading
@@ -12,17 +13,18 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 from depthmask.errors import RunError, UserError
-from pipeline.run.workspace import LOCK
+from pipeline.run.workspace import LOCK, State, Workspace
 from transforms.io import gcs
 from transforms.io.files import delete_files, exists, is_local, join, read_file, replace_file
 
+_log = logging.getLogger("depthmask")
 BEAT_SECONDS = 5.0
 # A run whose lock has not changed for so long is dead.
 DEAD_SECONDS = 20.0
-# Long enough that of two runs that start together each sees the other's lock.
+# Long enough for two runs that start together to see each other's lock.
 _SETTLE_SECONDS = 0.5
 _POLL_SECONDS = 1.0
 
@@ -30,10 +32,10 @@ _POLL_SECONDS = 1.0
 class OutputLock:
     """Holds ``lock.json`` in a work folder while its block runs, and renews it.
 
-    The lock of a dead run is recognised: at once where its process is gone from this machine, else
-    because its beat stands still. No clocks are compared. Raises UserError on entry where another
-    run is at work in the folder. On Cloud Storage the lock is taken, renewed and given back on
-    condition that it is the object that was last seen.
+    A dead run's lock is recognised: at once where its process is gone from this machine, else
+    because it is no longer renewed. Clocks are never compared. Raises UserError on entry where
+    another run holds the lock. On Cloud Storage the lock is taken, renewed and released on
+    condition that it is still the object that was last seen.
     """
 
     def __init__(self, work_folder: str) -> None:
@@ -44,7 +46,7 @@ class OutputLock:
             "boot": _boot_id(),
             "pid": os.getpid(),
         }
-        # Of the lock object that was last seen, on Cloud Storage; 0: there is none.
+        # The generation of the lock object last seen on Cloud Storage; 0: there is none.
         self._generation = 0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._keep_beating, daemon=True)
@@ -59,7 +61,7 @@ class OutputLock:
             raise self._refusal(self._read() or {}) from None
         if not gcs.is_gcs(self._path):
             time.sleep(_SETTLE_SECONDS)
-        if not self._is_ours():
+        if not self.is_ours():
             raise self._refusal(self._read() or {})
         self._thread.start()
         return self
@@ -76,13 +78,13 @@ class OutputLock:
         with contextlib.suppress(OSError):
             if gcs.is_gcs(self._path):
                 gcs.delete(self._path, self._generation)
-            elif self._is_ours():
+            elif self.is_ours():
                 delete_files([self._path])
 
     def _refusal(self, found: dict[str, Any]) -> UserError:
         return UserError(
             f"{self._path}: another run (process {found.get('pid', '?')} on "
-            f"{found.get('host', '?')}) is at work in this folder. Wait for it, or end it first."
+            f"{found.get('host', '?')}) is at work in this folder. Wait for it, or stop it first."
         )
 
     def _is_alive(self, found: dict[str, Any]) -> bool:
@@ -91,7 +93,7 @@ class OutputLock:
             found.get("pid")
         ):
             return False
-        print(f"waiting to see whether an earlier run is still alive ({self._path})", flush=True)
+        _log.info("waiting to see whether an earlier run is still alive (%s)", self._path)
         deadline = time.monotonic() + DEAD_SECONDS
         while time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
@@ -120,7 +122,8 @@ class OutputLock:
             return
         replace_file(self._path, f"{self._path}.{self._identity['token']}", [data])
 
-    def _is_ours(self) -> bool:
+    def is_ours(self) -> bool:
+        """Returns False where another run has taken the lock over, as a dead run's."""
         return (self._read() or {}).get("token") == self._identity["token"]
 
     def _keep_beating(self) -> None:
@@ -129,10 +132,10 @@ class OutputLock:
             beat += 1
             try:
                 # After a long sleep another run may have found this one dead.
-                if not gcs.is_gcs(self._path) and not self._is_ours():
+                if not gcs.is_gcs(self._path) and not self.is_ours():
                     return
                 self._write(beat)
-            except OSError:  # the run itself will meet the same trouble, and say so
+            except OSError:  # the run itself will fail by the same trouble
                 continue
 
 
@@ -155,34 +158,32 @@ def _exists(pid: Any) -> bool:
     return True
 
 
-class WorkPlace(Protocol):
-    """A folder that is worked in, with a work folder of its own."""
-
-    @property
-    def output(self) -> str: ...
-
-    @property
-    def work_folder(self) -> str: ...
-
-    def tidy(self) -> None: ...
-
-
 @contextlib.contextmanager
-def at_work(workspace: WorkPlace) -> Iterator[None]:
-    """Holds the workspace's lock, and tidies up once it is released."""
-    held = False
+def locked(workspace: Workspace) -> Iterator[State]:
+    """Holds the workspace's lock; at the end it deletes what no later run needs.
+
+    Yields what the folder holds. Raises UserError, with nothing touched, for a folder of something
+    else, or one in which another run is at work; RunError where the file system fails.
+    """
+    workspace.state()  # a folder of something else is refused before the lock is put into it
     output = Path(workspace.output).absolute()
     new = [path for path in (output, *output.parents) if not path.exists()]
+    held = False
     try:
-        with OutputLock(workspace.work_folder):
+        with OutputLock(workspace.work_folder) as lock:
             held = True
-            yield
+            try:
+                yield workspace.state()
+            finally:
+                # The next run deletes what cannot be deleted now.
+                with contextlib.suppress(OSError):
+                    if lock.is_ours():
+                        workspace.delete_work_folder()
     except OSError as error:
         raise RunError(f"{workspace.output}: {error}") from error
     finally:
-        if held:
-            # What cannot be tidied now, the next run tidies.
+        if held and is_local(workspace.output):
+            workspace.delete_empty_folders()
             with contextlib.suppress(OSError):
-                workspace.tidy()
-                for folder in new if is_local(workspace.output) else ():
-                    folder.rmdir()  # which succeeds for an empty folder alone
+                for folder in new:
+                    folder.rmdir()  # only succeeds for an empty folder

@@ -1,8 +1,9 @@
-"""Progress of a run, on any runner: seen from the segments and shards in the output folder."""
+"""Progress of a run on any runner, read from the names of the files that it writes."""
 
 from __future__ import annotations
 
-import re
+import contextlib
+import logging
 import sys
 import threading
 import time
@@ -11,16 +12,13 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from transforms.elements import ShardKey
-from transforms.io.files import is_local, list_files
-from transforms.segments import SEGMENT_NAME, ShardLayout
+from transforms.io.files import is_local
 
-# A shard's folder, and in it a segment (first example, examples) or the finished shard.
-_FOUND = re.compile(rf"(\w+)-(\d{{5,}})[/\\](?:{SEGMENT_NAME}|shard\.json)$")
+_log = logging.getLogger("depthmask")
 _POLL_SECONDS = 2.0
-# A listing of an object store is slow and costs money.
+# Listing an object store is slow and costs money.
 _REMOTE_POLL_SECONDS = 30.0
-# Times the seconds that a count took: it reads a name of each file, and there may be millions.
+# Times the seconds that a count took: it lists every file, and there may be millions.
 _PAUSE_FACTOR = 20
 _LOG_SECONDS = 15.0
 
@@ -28,9 +26,8 @@ _LOG_SECONDS = 15.0
 class Progress:
     """Shows examples done, examples a second and time left while its block runs.
 
-    A bar on a terminal, a plain line now and then elsewhere. `count` says how many of `examples`
-    are done, by what every runner leaves in `work_folder` alike; `pause` are the seconds until it
-    is asked again.
+    On a terminal it is a bar, elsewhere a log message now and then. `count` returns how many of
+    `examples` are done, from what is in `work_folder`; `pause`: seconds until the next count.
     """
 
     def __init__(self, examples: int, work_folder: str, count: Callable[[], int]) -> None:
@@ -68,14 +65,16 @@ class Progress:
 
     def _look(self) -> int:
         started = time.monotonic()
-        found = self._count()
+        found = 0
+        with contextlib.suppress(OSError):  # the next count will do
+            found = self._count()
         self.pause = max(self._poll_seconds, _PAUSE_FACTOR * (time.monotonic() - started))
         return found
 
     def _watch(self) -> None:
         done, logged = self._done, time.monotonic()
         while not self._stopped.wait(self.pause):
-            # The work folder goes when the last shard stands: never count backwards.
+            # Files go as they are joined: never count backwards.
             done = max(done, self._look())
             self._bar.update(done - self._bar.n)
             if done == self._examples:
@@ -84,28 +83,8 @@ class Progress:
                 logged = time.monotonic()
                 rate = (done - self._found_at_start) / (logged - self._started)
                 left = f"{(self._examples - done) / rate:,.0f} s left" if rate else "starting"
-                print(
-                    f"{done:,} of {self._examples:,} examples, {rate:,.0f} a second, {left}",
-                    file=sys.stderr,
-                    flush=True,
+                _log.info(
+                    "%s of %s examples, %s a second, %s",
+                    *(f"{figure:,.0f}" for figure in (done, self._examples, rate)),
+                    left,
                 )
-
-
-def count_examples(layout: ShardLayout) -> int:
-    """Examples that a run has made so far: those of finished segments and shards."""
-    try:
-        files = list_files(layout.work_folder)
-    except OSError:  # a listing that fails is made again in a moment
-        return 0
-    finished: set[ShardKey] = set()
-    segments: dict[ShardKey, dict[str, int]] = {}
-    for file in files:
-        if found := _FOUND.search(file.path):
-            shard = ShardKey(found[1], int(found[2]))
-            if found[3] is None:
-                finished.add(shard)
-            else:  # attempts at one chunk count once
-                segments.setdefault(shard, {})[found[3]] = int(found[4])
-    return sum(map(layout.examples, finished)) + sum(
-        sum(chunks.values()) for shard, chunks in segments.items() if shard not in finished
-    )
