@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
-import zlib
 from collections.abc import Sequence
 
 import apache_beam as beam
@@ -23,6 +22,7 @@ from pipeline.run import INPUTS, Progress, State, Workspace, check_disk_space, l
 from pipeline.run.dataflow import depth_device, resource_hints
 from pipeline.run.options import pipeline_options
 from pipeline.run.submit import run_pipeline
+from transforms.codecs import encoder_versions
 from transforms.io.files import AnyPath, checked_path, join, rename_file
 
 _log = logging.getLogger("depthmask")
@@ -121,7 +121,7 @@ def _describe(
             recipe=draft.recipe.model_dump(mode="json"),
             inputs=inputs.checksums,
             depth_model=depth.model if depth else None,
-            versions=versions | {"zlib": zlib.ZLIB_RUNTIME_VERSION} | device,
+            versions=versions | encoder_versions() | device,
         ),
         backgrounds=len(inputs.source.backgrounds),
         foregrounds=len(inputs.source.foregrounds),

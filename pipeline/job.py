@@ -47,6 +47,7 @@ class Draft:
             mask=self.recipe.masks,
             binary_masks=not self.recipe.masks.soft,
             depth=self.depth.settings if self.depth else None,
+            compression=self.recipe.compression,
         )
 
 

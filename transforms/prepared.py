@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image
 
 from depthmask.manifest import BACKGROUNDS, FOREGROUNDS
-from transforms.codecs import channels_last
-from transforms.cutout import BlendTerms, Cutout
+from transforms.codecs import channels_last, encode_png
+from transforms.cutout import Cutout, Stamp, resize
 from transforms.io.files import is_local, join, open_file
 from transforms.io.records import (
     FRAME_BYTES,
@@ -30,7 +30,7 @@ from transforms.io.records import (
     unframe_records,
 )
 
-# What one worker process keeps of each: backgrounds, cut-outs, and what these add to a composite.
+# What one worker process keeps of each: backgrounds, cut-outs, and these ready to be pasted.
 CACHE_BYTES = 128 * 2**20
 _COPY_BYTES = 8 * 2**20
 _Picture = TypeVar("_Picture")
@@ -77,7 +77,7 @@ def background_record(name: str, label: str, image: Image.Image) -> bytes:
     features: dict[str, FeatureValue] = {
         "name": name,
         "class": label,
-        "image": _png(image),
+        "image": encode_png(channels_last(image)),
         "width": image.width,
         "height": image.height,
     }
@@ -93,18 +93,12 @@ def foreground_record(name: str, cutout: Cutout, width: int, height: int) -> byt
     image.putalpha(cutout.alpha)
     features: dict[str, FeatureValue] = {
         "name": name,
-        "image": _png(image),
-        "mask": _png(Image.fromarray(cutout.mask)),
+        "image": encode_png(channels_last(image)),
+        "mask": encode_png(cutout.mask[..., None]),
         "width": width,
         "height": height,
     }
     return frame_record(serialize_example(features))
-
-
-def _png(image: Image.Image) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, "PNG", compress_level=6)
-    return stream.getvalue()
 
 
 def open_png(data: bytes | int) -> Image.Image:
@@ -181,7 +175,7 @@ class PreparedInputs:
         self._foregrounds = {picture.name: picture for picture in source.foregrounds}
         self.kept_backgrounds: PictureCache[np.ndarray] = PictureCache(CACHE_BYTES)
         self.kept_foregrounds: PictureCache[Cutout] = PictureCache(CACHE_BYTES)
-        self.kept_blend_terms: PictureCache[BlendTerms] = PictureCache(CACHE_BYTES)
+        self.kept_stamps: PictureCache[Stamp] = PictureCache(CACHE_BYTES)
 
     def background(self, name: str) -> np.ndarray:
         """A background, uint8 [H, W, C] as large as the canvas, not to be written to."""
@@ -204,13 +198,18 @@ class PreparedInputs:
             self.kept_foregrounds.keep((name, flip), cutout, cutout.bytes)
         return cutout
 
-    def blend_terms(self, name: str, flip: bool) -> BlendTerms:
-        """Those of `foreground(name, flip)`, worked out at the first use."""
-        terms = self.kept_blend_terms.get((name, flip))
-        if terms is None:
-            terms = BlendTerms.of(self.foreground(name, flip))
-            self.kept_blend_terms.keep((name, flip), terms, terms.bytes)
-        return terms
+    def stamp(self, name: str, flip: bool, size: tuple[int, int], threshold: int | None) -> Stamp:
+        """A cut-out of `size` (width, height), as `Stamp.of` makes it.
+
+        Kept if that is the size at which it is stored: others are of one example each.
+        """
+        stamp = self.kept_stamps.get((name, flip, size, threshold))
+        if stamp is None:
+            cutout = self.foreground(name, flip)
+            stamp = Stamp.of(resize(cutout, *size), threshold)
+            if cutout.colour.size == size:
+                self.kept_stamps.keep((name, flip, size, threshold), stamp, stamp.bytes)
+        return stamp
 
 
 class PictureCache(Generic[_Picture]):
