@@ -25,10 +25,11 @@ from multiprocessing.synchronize import Barrier
 
 import numpy as np
 
+from pipeline.run.cores import usable_cores
 from transforms.depth.densedepth import build_densedepth
 from transforms.depth.interface import PictureSize
 
-CORES = os.cpu_count() or 1
+CORES = usable_cores()
 BATCH = 2  # that of the five teams' notebooks
 
 

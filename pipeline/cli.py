@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import logging
 import os
-import signal
 import sys
 import tempfile
 import threading
@@ -19,13 +18,13 @@ from tqdm import tqdm
 
 from depthmask.errors import RunError, UserError
 from pipeline.recipes.loading import builtin_recipes, load_recipe
+from pipeline.run.signals import STOPPED, say_stopped
 
 if TYPE_CHECKING:  # commands import what they need: --help need not load Beam
     from pipeline.job import Job
     from transforms.depth.model import ModelChoice
 
 
-STOPPED = 130
 # As pipeline.export has them; --help need not load it.
 LAYOUT_NAMES = (
     *("folder", "webdataset", "monodepthmask", "living-room", "grey-gallery", "office"),
@@ -33,19 +32,6 @@ LAYOUT_NAMES = (
 )
 # Arguments that are folders on any file system.
 _FOLDERS = ("backgrounds", "foregrounds", "masks", "output", "dataset")
-
-
-def run() -> None:
-    """The command's entry point: `main` as a process of its own."""
-    # A machine that is about to go away says so by SIGTERM: end as cleanly as by Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    code = main()
-    if code == STOPPED:
-        # Beam's threads would wait for its workers; these end by themselves once this process has.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"depthmask: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("depthmask: stopped. Run the same command again to go on.", file=sys.stderr)
+        say_stopped()
         return STOPPED
 
 
@@ -241,6 +227,8 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 
 
 def _samples(arguments: argparse.Namespace) -> int:
+    from pipeline.run.cores import usable_cores
+    from pipeline.run.pool import WorkerPool
     from scenes import write_samples
 
     def show(done: int, total: int) -> None:
@@ -248,7 +236,7 @@ def _samples(arguments: argparse.Namespace) -> int:
         bar.update(done - bar.n)
 
     try:
-        with tqdm(unit="picture", disable=None) as bar:
+        with tqdm(unit="picture", disable=None) as bar, WorkerPool(usable_cores()) as pool:
             write_samples(
                 arguments.directory,
                 arguments.backgrounds,
@@ -256,6 +244,7 @@ def _samples(arguments: argparse.Namespace) -> int:
                 arguments.size,
                 arguments.seed,
                 progress=show,
+                executor=pool,
             )
     except (ValueError, FileExistsError) as error:
         raise UserError(str(error)) from error
@@ -328,9 +317,10 @@ def _beam_log(verbose: bool) -> Iterator[None]:
             os.remove(log.name)
             raise
         else:
+            # After a failure they may have more to say.
+            threading.excepthook = threading.__excepthook__
             os.remove(log.name)
         finally:
-            threading.excepthook = threading.__excepthook__
             os.dup2(inherited, 2)
             os.close(inherited)
             sys.stderr = terminal

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 import posixpath
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 import numpy as np
 
-from depthmask.errors import DepthModelError, UserError
+from depthmask.errors import DepthModelError, RunError
 from pipeline.dataset.description import DepthInfo
 from pipeline.plan.plan import Plan
+from pipeline.run.pool import WorkerPool
+from pipeline.run.watch import WorkerGoneError
 from transforms.compose import compose_chunk
 from transforms.depth.builtin import builtin_path
 from transforms.depth.kinds import load_depth_model
@@ -43,18 +42,15 @@ def make_trial(stage: DepthStage | None, plan: Plan, source: PreparedSource) -> 
     """Makes the first examples.
 
     With depth in a process of its own: this one needs no TensorFlow. Raises UserError where the
-    model cannot be loaded or does not give depth for them.
+    model cannot be loaded or does not give depth for them, RunError where that process is gone.
     """
     if stage is None:
         return _make_trial(None, plan, source)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as executor:
-        try:
-            return executor.submit(_make_trial, stage, plan, source).result()
-        except BrokenProcessPool as error:
-            raise UserError(
-                f"{stage.model}: loading the model ended its process, perhaps for want of memory."
-            ) from error
+    try:
+        with WorkerPool(1) as pool:
+            return pool.submit(_make_trial, stage, plan, source).result()
+    except WorkerGoneError as error:
+        raise RunError(f"{stage.model}: while it was loaded, {error}") from error
 
 
 def _make_trial(stage: DepthStage | None, plan: Plan, source: PreparedSource) -> Trial:

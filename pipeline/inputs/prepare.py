@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from pipeline.inputs.folders import (
 from pipeline.inputs.pictures import MAX_PIXELS, BadPicture, open_picture
 from pipeline.plan.placement import check_room
 from pipeline.recipes.schema import Recipe
+from pipeline.run.cores import usable_cores
 from transforms.cutout import Cutout, binarise, resize
 from transforms.io.files import create_file, join
 from transforms.prepared import (
@@ -340,7 +340,10 @@ def _in_parallel(
             return error
 
     # Windows of files, so that prepared pictures never pile up in memory.
-    with ThreadPoolExecutor(os.cpu_count()) as executor:
+    executor = ThreadPoolExecutor(usable_cores())
+    try:
         for start in range(0, len(files), _WINDOW):
             window = files[start : start + _WINDOW]
             yield from zip(window, executor.map(attempt, window), strict=True)
+    finally:
+        executor.shutdown(cancel_futures=True)

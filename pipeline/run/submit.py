@@ -18,11 +18,14 @@ from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from depthmask.errors import RunError
 from pipeline.run.dataflow import uses_dataflow
+from pipeline.run.local import leashed, reach_loopback
+from pipeline.run.signals import settle
+from pipeline.run.watch import WorkerGoneError, watched
 
 # A worker's exception, as the last line of its traceback has it.
 _CAUSE = re.compile(r"[\w.]+(Error|Exception|Interrupt)\b")
-# What Beam says of a worker process that is gone.
-_WORKER_GONE = ("Channel closed prematurely", "Socket closed", "Worker subprocess exited")
+# What Beam says of a worker that is gone.
+_WORKER_GONE = ("Channel closed prematurely", "Socket closed")
 
 
 def run_pipeline(pipeline: beam.Pipeline) -> None:
@@ -31,12 +34,19 @@ def run_pipeline(pipeline: beam.Pipeline) -> None:
     Interrupted, it cancels a job that would go on without this process.
     """
     job = None
-    try:
+
+    def run() -> str:
+        nonlocal job
         result = pipeline.run()
         job = remote_job(result, pipeline.options)
         if job:
             print(job, file=sys.stderr)
-        state = result.wait_until_finish()
+        return str(result.wait_until_finish())
+
+    reach_loopback()
+    try:
+        with leashed(pipeline) as elsewhere:
+            state = watched(run) if elsewhere else run()
     except KeyboardInterrupt:
         if job:
             job.cancel()
@@ -44,6 +54,7 @@ def run_pipeline(pipeline: beam.Pipeline) -> None:
             print(f"Dataflow may have the job already: look at {CONSOLE}", file=sys.stderr)
         raise
     except Exception as error:  # runners raise what they like, with the workers' text in it
+        settle()
         if job and not job.has_ended(error):
             raise RunError(
                 f"{job} was lost sight of, and may go on: {_cause(error)}\n"
@@ -60,7 +71,7 @@ def _cause(error: Exception) -> str:
         return str(error.details())
     lines = [line.strip() for line in str(error).splitlines() if line.strip() not in ("", "None")]
     if any(sign in line for sign in _WORKER_GONE for line in lines):
-        return "a worker process ended unexpectedly: killed, or out of memory"
+        return str(WorkerGoneError())
     causes = [line for line in lines if _CAUSE.match(line)]
     # A runner wraps the worker's exception, which says more.
     return (causes or lines or [repr(error)])[-1].removeprefix("RuntimeError: ")

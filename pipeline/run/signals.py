@@ -1,0 +1,80 @@
+"""Signals: how a process ends by one, whatever it is at, and which processes get them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+STOPPED = 130
+_ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+# Time to stop work and to release the output folder; after a second signal, much less.
+_PATIENCE_SECONDS = 8.0
+_IMPATIENCE_SECONDS = 1.0
+# Who ends all processes of a run ends this one too: its own signal may come a little later.
+_SETTLE_SECONDS = 0.3
+
+
+def end_by_signals() -> None:
+    """From here on Ctrl-C, SIGTERM and SIGHUP raise KeyboardInterrupt, and end the process soon.
+
+    Soon even where that is caught, or waits for something: then the process just ends, with the
+    exit code `STOPPED`. A signal that is ignored stays so. For the main thread.
+    """
+    signals, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    threading.Thread(target=_end_in_time, args=(signals,), daemon=True).start()
+    for number in _ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+
+
+def _end_in_time(signals: int) -> None:
+    os.read(signals, 1)
+    select.select([signals], [], [], _PATIENCE_SECONDS)
+    time.sleep(_IMPATIENCE_SECONDS)
+    # Standard error may be what the process waits for.
+    saying = threading.Thread(target=say_stopped, daemon=True)
+    saying.start()
+    saying.join(_IMPATIENCE_SECONDS)
+    os._exit(STOPPED)
+
+
+def say_stopped() -> None:
+    """Tells the user that a signal ended the command."""
+    print("depthmask: stopped. Run the same command again to go on.", file=sys.stderr, flush=True)
+
+
+def end_process(code: int) -> None:
+    """Ends this process now: threads that others have left waiting are not waited for."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            code = code or 1
+    os._exit(code)
+
+
+def settle() -> None:
+    """Waits for a signal that may be on its way, where other processes have had theirs."""
+    time.sleep(_SETTLE_SECONDS)
+
+
+@contextlib.contextmanager
+def interrupts_blocked() -> Iterator[None]:
+    """Processes that the block starts never get Ctrl-C, which a terminal sends to all of them.
+
+    This one gets it, after the block.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,70 @@
+"""Waiting for work that other processes do, but never for ever.
+
+Beam waits on the thread that calls it, without end for a worker that never connects or a job server
+that has gone silent, and even where it is interrupted. So it is called on a thread of its own; the
+caller waits for its end, for a cause to give it up, or for a signal, whichever comes first.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import signal
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from depthmask.errors import RunError
+
+_Result = TypeVar("_Result")
+# What Beam's thread that waits for a worker process raises where that fails or is killed.
+_WORKER_EXITED = "Worker subprocess exited"
+_CHECK_SECONDS = 5.0
+
+
+class WorkerGoneError(RunError):
+    """A worker process ended before its time."""
+
+    def __init__(self) -> None:
+        super().__init__("a worker process ended unexpectedly: killed, or out of memory")
+
+
+def watched(function: Callable[[], _Result], check: Callable[[], None] = lambda: None) -> _Result:
+    """Returns what `function`, called on another thread, returns, or raises what it raises.
+
+    Stops waiting for it with `WorkerGoneError` where one of Beam's worker processes is gone, with
+    what `check` raises, which is called every few seconds, and on the main thread by a signal.
+    Processes that the function starts never get Ctrl-C.
+    """
+    outcome: concurrent.futures.Future[_Result] = concurrent.futures.Future()
+
+    def call() -> None:
+        # The mask is inherited, by threads and by processes.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            result = function()
+        except BaseException as error:
+            give_up(error)
+        else:
+            with contextlib.suppress(concurrent.futures.InvalidStateError):
+                outcome.set_result(result)
+
+    def give_up(error: BaseException) -> None:
+        with contextlib.suppress(concurrent.futures.InvalidStateError):  # another came first
+            outcome.set_exception(error)
+
+    def thread_failed(arguments: threading.ExceptHookArgs) -> None:
+        if _WORKER_EXITED in str(arguments.exc_value):
+            give_up(WorkerGoneError())
+        else:
+            hook(arguments)
+
+    hook, threading.excepthook = threading.excepthook, thread_failed
+    try:
+        # A daemon, and so are the threads that it starts: none of them holds up the process's end.
+        threading.Thread(target=call, daemon=True).start()
+        while not concurrent.futures.wait([outcome], _CHECK_SECONDS).done:
+            check()
+        return outcome.result()
+    finally:
+        threading.excepthook = hook
