@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -26,6 +27,11 @@ from pipeline.run.watch import WorkerGoneError, watched
 _CAUSE = re.compile(r"[\w.]+(Error|Exception|Interrupt)\b")
 # What Beam says of a worker that is gone.
 _WORKER_GONE = ("Channel closed prematurely", "Socket closed")
+# How long a job server may take to answer, how often in a row it may fail to.
+_ANSWER_SECONDS = 5.0
+_SILENCES = 3
+# How long a job that is being submitted is waited for, to cancel it.
+_SUBMIT_SECONDS = 3.0
 
 
 def run_pipeline(pipeline: beam.Pipeline) -> None:
@@ -33,23 +39,31 @@ def run_pipeline(pipeline: beam.Pipeline) -> None:
 
     Interrupted, it cancels a job that would go on without this process.
     """
-    job = None
+    job: RemoteJob | None = None
+    submitted = threading.Event()
 
     def run() -> str:
         nonlocal job
         result = pipeline.run()
         job = remote_job(result, pipeline.options)
+        submitted.set()
         if job:
             print(job, file=sys.stderr)
         return str(result.wait_until_finish())
 
+    server = _job_server(pipeline.options)
+    check = server.check if server else None
     reach_loopback()
     try:
-        with leashed(pipeline) as elsewhere:
-            state = watched(run) if elsewhere else run()
+        with leashed(pipeline) as leash:
+            state = watched(run, check) if leash or check else run()
     except KeyboardInterrupt:
+        if server:
+            submitted.wait(_SUBMIT_SECONDS)
         if job:
             job.cancel()
+        elif server:
+            print(f"{server} may have the job already: look there", file=sys.stderr)
         elif uses_dataflow(pipeline.options):
             print(f"Dataflow may have the job already: look at {CONSOLE}", file=sys.stderr)
         raise
@@ -77,6 +91,34 @@ def _cause(error: Exception) -> str:
     return (causes or lines or [repr(error)])[-1].removeprefix("RuntimeError: ")
 
 
+class _JobServer:
+    """Beam's job server, of Flink and others, at an address that the user names."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._endpoint = endpoint
+        self._silences = 0
+
+    def __str__(self) -> str:
+        return f"the job server at {self._endpoint}"
+
+    def check(self) -> None:
+        """Raises ConnectionError where it has not answered several times in a row."""
+        with grpc.insecure_channel(self._endpoint) as channel:
+            try:
+                grpc.channel_ready_future(channel).result(_ANSWER_SECONDS)
+            except grpc.FutureTimeoutError:
+                self._silences += 1
+            else:
+                self._silences = 0
+        if self._silences == _SILENCES:
+            raise ConnectionError(f"{self} does not answer")
+
+
+def _job_server(options: PipelineOptions) -> _JobServer | None:
+    endpoint = options.view_as(PortableOptions).job_endpoint
+    return _JobServer(endpoint) if endpoint and endpoint != "embed" else None
+
+
 CONSOLE = "https://console.cloud.google.com/dataflow/jobs"
 
 
@@ -100,7 +142,7 @@ class RemoteJob:
     def has_ended(self, error: Exception) -> bool:
         """Whether the job is over, where waiting for it ended in `error`. Asks nobody."""
         if isinstance(self.result, portable_runner.PipelineResult):
-            return not isinstance(error, grpc.RpcError)
+            return not isinstance(error, grpc.RpcError | ConnectionError)
         return bool(self.result.is_in_terminal_state())
 
     def cancel(self) -> None:

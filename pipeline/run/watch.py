@@ -7,14 +7,15 @@ caller waits for its end, for a cause to give it up, or for a signal, whichever 
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import signal
 import threading
 from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, wait
 from typing import TypeVar
 
 from depthmask.errors import RunError
+from pipeline.run.signals import settle
 
 _Result = TypeVar("_Result")
 # What Beam's thread that waits for a worker process raises where that fails or is killed.
@@ -29,42 +30,43 @@ class WorkerGoneError(RunError):
         super().__init__("a worker process ended unexpectedly: killed, or out of memory")
 
 
-def watched(function: Callable[[], _Result], check: Callable[[], None] = lambda: None) -> _Result:
+def watched(function: Callable[[], _Result], check: Callable[[], None] | None = None) -> _Result:
     """Returns what `function`, called on another thread, returns, or raises what it raises.
 
     Stops waiting for it with `WorkerGoneError` where one of Beam's worker processes is gone, with
     what `check` raises, which is called every few seconds, and on the main thread by a signal.
     Processes that the function starts never get Ctrl-C.
     """
-    outcome: concurrent.futures.Future[_Result] = concurrent.futures.Future()
+    ended: Future[_Result] = Future()
+    worker_gone: Future[None] = Future()
 
     def call() -> None:
         # The mask is inherited, by threads and by processes.
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
-            result = function()
+            ended.set_result(function())
         except BaseException as error:
-            give_up(error)
-        else:
-            with contextlib.suppress(concurrent.futures.InvalidStateError):
-                outcome.set_result(result)
-
-    def give_up(error: BaseException) -> None:
-        with contextlib.suppress(concurrent.futures.InvalidStateError):  # another came first
-            outcome.set_exception(error)
+            ended.set_exception(error)
 
     def thread_failed(arguments: threading.ExceptHookArgs) -> None:
-        if _WORKER_EXITED in str(arguments.exc_value):
-            give_up(WorkerGoneError())
-        else:
+        if _WORKER_EXITED not in str(arguments.exc_value):
             hook(arguments)
+            return
+        with contextlib.suppress(InvalidStateError):  # not the first that is gone
+            worker_gone.set_result(None)
 
     hook, threading.excepthook = threading.excepthook, thread_failed
     try:
         # A daemon, and so are the threads that it starts: none of them holds up the process's end.
         threading.Thread(target=call, daemon=True).start()
-        while not concurrent.futures.wait([outcome], _CHECK_SECONDS).done:
+        seconds = _CHECK_SECONDS if check else None
+        while not wait([ended, worker_gone], seconds, FIRST_COMPLETED).done:
+            assert check is not None
             check()
-        return outcome.result()
+        if not ended.done():
+            settle()
+        if not ended.done():
+            raise WorkerGoneError
+        return ended.result()
     finally:
         threading.excepthook = hook
