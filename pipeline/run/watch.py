@@ -12,7 +12,7 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, wait
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from depthmask.errors import RunError
 from pipeline.run.signals import settle
@@ -60,7 +60,8 @@ def watched(function: Callable[[], _Result], check: Callable[[], None] | None = 
         # A daemon, and so are the threads that it starts: none of them holds up the process's end.
         threading.Thread(target=call, daemon=True).start()
         seconds = _CHECK_SECONDS if check else None
-        while not wait([ended, worker_gone], seconds, FIRST_COMPLETED).done:
+        either: list[Future[Any]] = [ended, worker_gone]
+        while not wait(either, seconds, FIRST_COMPLETED).done:
             assert check is not None
             check()
         if not ended.done():
