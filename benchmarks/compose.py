@@ -39,11 +39,10 @@ from pipeline.cli import positive
 from pipeline.generate import generate
 from pipeline.inputs.folders import InputFolders, find_pictures
 from pipeline.inputs.prepare import prepare_inputs
-from pipeline.job import Job
 from pipeline.plan.plan import Plan
 from pipeline.recipes.loading import load_recipe
 from pipeline.recipes.schema import Recipe
-from pipeline.run.options import pipeline_options
+from pipeline.request import Request
 from transforms.codecs import encode_binary_mask, encode_image
 from transforms.compose import compose_chunk
 from transforms.elements import ChunkKey
@@ -157,7 +156,7 @@ def _pillow_mask(mask: np.ndarray) -> bytes:
 
 def pipeline_seconds(folders: InputFolders, recipe: Recipe) -> float:
     """Seconds of a whole run on the local default runner."""
-    job = Job(folders, recipe, depth_model=None, skip_bad_inputs=False)
+    request = Request.of(folders.backgrounds, folders.foregrounds, recipe=recipe, depth_model=None)
     silent = io.StringIO()
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -165,7 +164,7 @@ def pipeline_seconds(folders: InputFolders, recipe: Recipe) -> float:
         contextlib.redirect_stderr(silent),
     ):
         started = time.perf_counter()
-        generate(job, str(Path(folder) / "dataset"), pipeline_options([]))
+        generate(request, Path(folder) / "dataset")
         return time.perf_counter() - started
 
 

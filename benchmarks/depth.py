@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument(
         "--peak-tflops", type=float, metavar="T", help="of the device in 16 bits: adds the share"
     )
-    for own in ("--way", "--model"):  # what this script gives to processes of its own
+    for own in ("--way", "--model"):  # what this script tells processes of its own
         parser.add_argument(own, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.way:
@@ -131,8 +131,7 @@ def _runner(way: Way, model: str, size: int) -> Callable[[np.ndarray], np.ndarra
 
     from pipeline.job import depth_stage
     from pipeline.recipes.loading import load_recipe
-    from transforms.depth.kinds import load_depth_model
-    from transforms.depth.model import ModelChoice
+    from transforms.depth.keras_model import KerasModel
 
     tf.config.threading.set_intra_op_parallelism_threads(way.threads)
     tf.constant(0)  # TensorFlow starts here: what loading sets comes too late
@@ -142,10 +141,10 @@ def _runner(way: Way, model: str, size: int) -> Callable[[np.ndarray], np.ndarra
             images.astype(np.float32) / 255, batch_size=way.batch, verbose=0
         )
     settings = [f"canvas.width={size}", f"canvas.height={size}"]
-    settings += ["depth.model={gives: disparity, unit: 10}"]
+    settings += ["depth.model={output: disparity, unit: 10}"]
     settings += [f"depth.batch_size={way.batch}", f"depth.precision={way.precision}"]
-    stage = depth_stage(ModelChoice("keras", model), load_recipe("default", settings))
-    return load_depth_model(stage).predict
+    stage = depth_stage(KerasModel(model), load_recipe("default", settings))
+    return stage.load().predict
 
 
 def measure_device(size: int, pictures: int, peak_tflops: float | None) -> None:

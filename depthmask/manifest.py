@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 MANIFEST = "manifest.json"
 PREPARED = ("backgrounds.tfrecord", "foregrounds.tfrecord")
@@ -27,3 +30,25 @@ INDEX_COLUMNS = (
     "width",
     "height",
 )
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """Which depth model made a dataset's depth.
+
+    `name`: of its file or folder; empty where the kind has one of its own. `crc32c`: of its files.
+    """
+
+    kind: str
+    name: str
+    crc32c: int
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}" if self.name else self.kind
+
+    def to_json(self) -> dict[str, str]:
+        return {"kind": self.kind, "name": self.name, "crc32c": f"{self.crc32c:08x}"}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ModelIdentity:
+        return cls(data["kind"], data["name"], int(data["crc32c"], 16))

@@ -196,12 +196,11 @@ def decoder(
 
 
 def _depth(info: DatasetInfo, stored: tf.Tensor) -> tf.Tensor:
-    """What a stored map means, float32 [h, w, 1]."""
-    depth = info.manifest["depth"]
-    if depth["storage"] == "plasma8":
+    """Returns the depth that a stored map, [h, w, C], means: float32 [h, w, 1]."""
+    if stored.shape[2] == 3:  # in plasma colours
         red, green, _ = tf.unstack(tf.cast(stored, tf.int32), axis=2)
         stored = tf.gather(tf.constant(plasma_positions()), red * 256 + green)[..., None]
-    return tf.cast(stored, tf.float32) * depth["scale"]
+    return tf.cast(stored, tf.float32) * info.manifest["depth"]["scale"]
 
 
 def decode_jpeg(data: tf.Tensor, channels: int) -> tf.Tensor:

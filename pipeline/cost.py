@@ -1,15 +1,16 @@
-"""What a job would make, before anything is spent on it."""
+"""What a request would make and cost, before anything is spent on it."""
 
 from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
 
-from pipeline.inputs.findings import print_findings
+from pipeline.inputs.findings import Finding, log_findings
 from pipeline.inputs.prepare import prepare_inputs
-from pipeline.job import Job
+from pipeline.job import Draft
 from pipeline.plan.plan import Plan, shards_text
-from pipeline.probe import make_trial
+from pipeline.probe import probe
+from pipeline.request import Request
 from pipeline.run.disk import size_text
 
 
@@ -20,38 +21,50 @@ class Worker:
     examples_per_second: float
     price_per_hour: float
 
-
-def estimate(job: Job, worker: Worker | None = None) -> str:
-    """Counts, shards and estimated bytes of a job, and its whole recipe, as text.
-
-    With a `worker`, also its hours and their price. Raises UserError for whatever `generate` would
-    refuse.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        inputs = prepare_inputs(job.folders, job.recipe, folder, job.skip_bad_inputs)
-        plan = Plan(job.recipe, inputs.source.backgrounds, inputs.source.foregrounds)
-        lines = [plan.summary]
-        size = make_trial(job.depth_stage, plan, inputs.source).bytes_an_example
-    print_findings(inputs.findings)
-    for name, split in plan.splits.items():
-        lines.append(
-            f"  {name}: {split.examples:,} examples, {shards_text(len(split.shard_sizes))}, "
-            f"about {size_text(split.examples * size)}"
+    def cost(self, examples: int) -> str:
+        """Returns the hours that `examples` take, and their price, as text."""
+        hours = examples / self.examples_per_second / 3600
+        return (
+            f"about {hours:,.1f} worker-hours at {self.examples_per_second:g} examples a second, "
+            f"{hours * self.price_per_hour:,.2f} at {self.price_per_hour:g} an hour; storage, and "
+            "workers that start or wait, come on top"
         )
-    lines += [
-        f"  about {size_text(plan.examples * size)} in all ({size:,.0f} bytes an example), "
-        "and as much again while it is being made",
-        *([_cost(plan.examples, worker)] if worker else []),
-        "",
-        job.recipe.to_yaml().rstrip(),
-    ]
-    return "\n".join(lines)
 
 
-def _cost(examples: int, worker: Worker) -> str:
-    hours = examples / worker.examples_per_second / 3600
-    return (
-        f"  about {hours:,.1f} worker-hours at {worker.examples_per_second:g} examples a second, "
-        f"{hours * worker.price_per_hour:,.2f} at {worker.price_per_hour:g} an hour; storage, and "
-        "workers that start or wait, come on top"
-    )
+@dataclass(frozen=True)
+class Estimate:
+    """What a request would make. As text: counts, shards, estimated bytes and the whole recipe.
+
+    `findings`: what is wrong with the inputs. `worker`: the text has what it would cost.
+    """
+
+    plan: Plan
+    bytes_an_example: float
+    findings: tuple[Finding, ...]
+    worker: Worker | None = None
+
+    def __str__(self) -> str:
+        plan, size = self.plan, self.bytes_an_example
+        lines = [plan.summary]
+        for name, split in plan.splits.items():
+            lines.append(
+                f"  {name}: {split.examples:,} examples, {shards_text(len(split.shard_sizes))}, "
+                f"about {size_text(split.examples * size)}"
+            )
+        lines.append(
+            f"  about {size_text(plan.examples * size)} in all ({size:,.0f} bytes an example), "
+            "and as much again while it is being made"
+        )
+        if self.worker:
+            lines.append(f"  {self.worker.cost(plan.examples)}")
+        return "\n".join([*lines, "", plan.recipe.to_yaml().rstrip()])
+
+
+def estimate(request: Request, worker: Worker | None = None) -> Estimate:
+    """Checks all inputs and makes the first examples. Raises UserError where `generate` would."""
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = prepare_inputs(request.folders, request.recipe, folder, request.skip_bad_inputs)
+        draft = Draft.of(request.recipe, inputs.source, request.depth_model)
+        size = probe(draft).bytes_an_example
+    log_findings(inputs.findings)
+    return Estimate(draft.plan, size, tuple(inputs.findings), worker)

@@ -2,118 +2,92 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.metadata
-import json
-import sys
+import logging
 import zlib
-from typing import Any
+from collections.abc import Sequence
 
 import apache_beam as beam
-import google_crc32c
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from depthmask.errors import UserError
 from depthmask.manifest import PREPARED
 from pipeline.dataset.description import DatasetDescription, DepthInfo
+from pipeline.dataset.opened import Dataset, open_dataset
 from pipeline.graph import build_graph
-from pipeline.inputs.findings import print_findings
+from pipeline.inputs.findings import log_findings
 from pipeline.inputs.prepare import PreparedSet, prepare_inputs
-from pipeline.job import Job
-from pipeline.plan.plan import Plan, shards_text
-from pipeline.probe import make_trial
-from pipeline.recipes.schema import Recipe
+from pipeline.job import Draft, Job
+from pipeline.probe import probe
+from pipeline.request import Request
 from pipeline.run.dataflow import depth_device, resource_hints
-from pipeline.run.disk import check_room_on_disk, size_text
-from pipeline.run.lock import at_work
-from pipeline.run.progress import Progress, count_examples
+from pipeline.run.disk import check_disk_space
+from pipeline.run.lock import locked
+from pipeline.run.options import pipeline_options
+from pipeline.run.progress import Progress
 from pipeline.run.submit import run_pipeline
-from pipeline.run.workspace import INPUTS, State, Workspace, differences
-from transforms.depth.model import DepthStage
-from transforms.io.files import crc_text, join, read_file, rename_file
-from transforms.prepared import PreparedSource
-from transforms.segments import ShardLayout
+from pipeline.run.workspace import INPUTS, State, Workspace
+from transforms.io.files import AnyPath, checked_path, crc_text, join, rename_file
 
+_log = logging.getLogger("depthmask")
 # A change of any of these may change bytes.
 _VERSIONED = ("depthmask", "apache-beam", "numpy", "pillow")
-_VERSIONED_DEPTH = {"onnx": ("onnxruntime",)}
 
 
-def generate(job: Job, output: str, options: PipelineOptions, restart: bool = False) -> int:
+def generate(
+    request: Request, output: AnyPath, options: Sequence[str] = (), restart: bool = False
+) -> Dataset:
     """Makes a dataset in the folder `output`, or goes on where an interrupted run stopped.
 
-    A folder with an unfinished run of just the same job is completed, to the same bytes; one with
-    the finished dataset is left as it is. `restart` deletes what a run has made there, first.
-    Gives the number of examples that had to be left out, which errors.jsonl names.
+    A folder with an unfinished run of just the same request is completed, to the same bytes; one
+    with the finished dataset is left as it is. `restart` deletes what a run has made there, first.
+    `options`: Beam's, as the command line takes them. The manifest of the dataset that is returned
+    names the examples that had to be left out.
     Raises UserError for bad input, before any example is made and with nothing harmed, and RunError
     where the run fails: what it has finished is used by the next. A file system that fails as the
-    folder is first looked at gives OSError.
+    folder is first looked at raises OSError.
     """
-    FileSystems.set_options(options)  # credentials: Beam itself would set them only later
+    output, model = checked_path(output), request.depth_model
+    # The builtin model has no path: it is in the image of Dataflow's workers.
+    paths = {"--output": output, "--depth-model": model.path if model else ""}
+    beam_options = pipeline_options(options, paths, depth=model is not None)
+    FileSystems.set_options(beam_options)  # credentials: Beam itself would set them only later
     workspace = Workspace(output)
-    workspace.state()  # refuses a folder of something else before anything is put into it
-    with at_work(workspace):
+    with locked(workspace) as found:
         inputs = prepare_inputs(
-            job.folders, job.recipe, workspace.work_path(INPUTS), job.skip_bad_inputs
+            request.folders, request.recipe, workspace.work_path(INPUTS), request.skip_bad_inputs
         )
-        plan = Plan(job.recipe, inputs.source.backgrounds, inputs.source.foregrounds)
-        _ = plan.splits  # refuses what cannot be dealt out
-        stage = job.depth_stage
-        state = State.FRESH if restart else workspace.state()
-        trial = make_trial(stage, plan, inputs.source) if stage or state is State.FRESH else None
-        depth = trial.depth if trial else None
-        device = depth_device(options) if depth else {}
-        description = _describe(_settled(job), workspace, inputs, depth, device)
-        print_findings(inputs.findings)
-        if trial and state is State.FRESH:
+        draft = Draft.of(request.recipe, inputs.source, model)
+        state = State.FRESH if restart else found
+        probed = probe(draft) if draft.depth or state is State.FRESH else None
+        depth = probed.depth if probed else None
+        device = depth_device(beam_options) if depth else {}
+        description = _describe(draft, workspace, inputs, depth, device)
+        log_findings(inputs.findings)
+        if probed and state is State.FRESH:
             # Segments are still there while they are joined to shards.
-            needed = 2 * trial.bytes_an_example * plan.examples
-            check_room_on_disk(
+            needed = 2 * probed.bytes_an_example * draft.plan.examples
+            check_disk_space(
                 output, "the dataset", needed, workspace.total_bytes() if restart else 0
             )
         if restart:  # only now that nothing is refused any more
-            workspace.clear()
+            workspace.delete_all()
         if state is State.FINISHED:
-            _refuse_another(workspace.read_manifest()["run"], description.run, output, state)
+            workspace.refuse_another(state, description.run)
             _check_shards_are_there(workspace)
-            print("nothing is left to do", file=sys.stderr)
+            _log.info("nothing is left to do")
         else:
             if state is State.UNFINISHED:
-                _refuse_another(workspace.read_run(), description.run, output, state)
-                workspace.sweep()
-                print("going on with the unfinished run", file=sys.stderr)
-            workspace.write_run(description.run)
+                workspace.refuse_another(state, description.run)
+                workspace.delete_partial()
+                _log.info("going on with the unfinished run")
+            workspace.write_provenance(description.run)
             for name in PREPARED:
                 rename_file(join(workspace.work_path(INPUTS), name), workspace.path(name))
-            run_job(plan, inputs.source.moved(output), stage, description, options)
-        return print_summary(output)
-
-
-def _settled(job: Job) -> Recipe:
-    """The recipe, saying of "given" masks what was given."""
-    masks = job.recipe.masks
-    if masks.source == "given":
-        source = "alpha" if job.folders.masks is None else "file"
-        masks = masks.model_copy(update={"source": source})
-    return job.recipe.model_copy(update={"masks": masks})
-
-
-def _refuse_another(before: dict[str, Any], now: dict[str, Any], output: str, state: State) -> None:
-    lines = differences(before, now)
-    for name in PREPARED:
-        lines = [
-            f"{line} (of the {name.split('.')[0]}: pictures were added, taken away or changed)"
-            if line.startswith(f"inputs.{name}")
-            else line
-            for line in lines
-        ]
-    if lines:
-        listing = "\n".join(f"  {line}" for line in lines)
-        raise UserError(
-            f"{output} holds {state.value} of another job. What differs:\n{listing}\n"
-            "Give another --output, or begin anew by --restart, which deletes what is there."
-        )
+            source = inputs.source.moved(output)
+            run_job(Job(draft.recipe, source, draft.depth, description), beam_options)
+        return open_dataset(output)
 
 
 def _check_shards_are_there(workspace: Workspace) -> None:
@@ -126,44 +100,28 @@ def _check_shards_are_there(workspace: Workspace) -> None:
             )
 
 
-def shard_layout(plan: Plan, description: DatasetDescription) -> ShardLayout:
-    """Where the run that makes this dataset puts what it makes."""
-    workspace = description.workspace
-    run = crc_text(google_crc32c.value(json.dumps(description.run, sort_keys=True).encode()))
-    return ShardLayout(workspace.output, workspace.work_folder, run, plan.shard_sizes)
-
-
-def run_job(
-    plan: Plan,
-    source: PreparedSource,
-    depth: DepthStage | None,
-    description: DatasetDescription,
-    options: PipelineOptions,
-) -> None:
+def run_job(job: Job, options: PipelineOptions) -> None:
     """Runs the graph over a workspace whose run is written down. Raises RunError."""
-    layout = shard_layout(plan, description)
-    print(plan.summary, file=sys.stderr)
+    _log.info(job.plan.summary)
     pipeline = beam.Pipeline(options=options)
-    hints = resource_hints(options, depth is not None)
-    build_graph(pipeline, plan, source, depth, layout, description, hints)
-    with Progress(plan.examples, layout.work_folder, functools.partial(count_examples, layout)):
+    build_graph(pipeline, job, resource_hints(options, depth=job.depth is not None))
+    store, sizes = job.store, job.store.sizes_by_name
+    with Progress(job.plan.examples, store.work_folder, lambda: store.count_examples(sizes)):
         run_pipeline(pipeline)
 
 
 def _describe(
-    recipe: Recipe,
+    draft: Draft,
     workspace: Workspace,
     inputs: PreparedSet,
     depth: DepthInfo | None,
     device: dict[str, str],
 ) -> DatasetDescription:
-    names = _VERSIONED + (
-        _VERSIONED_DEPTH.get(depth.kind, ("keras", "tensorflow")) if depth else ()
-    )
+    names = _VERSIONED + (draft.depth.model.packages if draft.depth else ())
     versions = {name: _version(name) for name in names}
     return DatasetDescription(
         output=workspace.output,
-        recipe=recipe,
+        recipe=draft.recipe,
         input_tally=inputs.tally,
         input_checksums={name: crc_text(inputs.checksums[name]) for name in PREPARED},
         findings=tuple(finding.to_json() for finding in inputs.findings),
@@ -180,28 +138,3 @@ def _version(name: str) -> str:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return importlib.metadata.version(f"{name}-gpu")
-
-
-def print_summary(output: str) -> int:
-    """Prints what a finished dataset holds; gives the number of examples that were left out."""
-    workspace = Workspace(output)
-    manifest = workspace.read_manifest()
-    statistics = json.loads(read_file(workspace.path("statistics.json")))
-    for split in dict.fromkeys(shard["split"] for shard in manifest["shards"]):
-        mine = [shard for shard in manifest["shards"] if shard["split"] == split]
-        print(
-            f"{split}: {sum(shard['examples'] for shard in mine):,} examples, "
-            f"{size_text(sum(shard['bytes'] for shard in mine))} in "
-            f"{shards_text(len(mine))}"
-        )
-    print(f"{'':18}{'mean':37}std")
-    for kind, figures in statistics.items():
-        mean, std = (" ".join(f"{value:.6f}" for value in figures[key]) for key in ("mean", "std"))
-        print(f"{kind.replace('_', ' '):18}{mean:37}{std}")
-    print(f"The dataset is in {output}")
-    print(f"See it:   depthmask gallery {output} gallery.html")
-    print(f"Check it: depthmask verify {output}")
-    left_out = sum(len(shard["tally"]["left_out"]) for shard in manifest["shards"])
-    if left_out:
-        print(f"{left_out:,} examples were left out; see {workspace.path('errors.jsonl')}")
-    return left_out

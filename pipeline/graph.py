@@ -9,26 +9,17 @@ from apache_beam.pvalue import AsList, AsSingleton
 
 from pipeline.dataset.description import DatasetDescription
 from pipeline.dataset.finish import finish_dataset
-from pipeline.plan.plan import Plan
+from pipeline.job import Job
+from transforms.assemble import FindFinishedWork, JoinParts
 from transforms.compose import Compose
 from transforms.depth.estimate import EstimateDepth
-from transforms.depth.model import DepthStage
-from transforms.encode import Encode, RecordEncoder
-from transforms.prepared import PreparedSource
-from transforms.segments import (
-    CHUNKS,
-    FINISHED,
-    SEGMENTS,
-    AssembleShards,
-    ShardLayout,
-    TakeStock,
-    WriteSegments,
-)
+from transforms.encode import Encode
+from transforms.segments import WriteSegments
 from transforms.statistics import ChannelStatistics
 
 
 @dataclass
-class FinishDataset(beam.PTransform):  # type: ignore[misc]
+class FinishDataset(beam.PTransform):
     """Writes what describes the dataset, once every shard stands; the manifest last of all."""
 
     description: DatasetDescription
@@ -44,61 +35,44 @@ class FinishDataset(beam.PTransform):  # type: ignore[misc]
 
 
 @dataclass
-class MakeSegments(beam.PTransform):  # type: ignore[misc]
+class MakeSegments(beam.PTransform):
     """From chunk keys to segments. Pixels live in here only.
 
-    Resource hints are given to this whole, never to a step of it: a runner fuses steps of the same
-    hints alone, and arrays between two that are not fused would cross the network.
+    Resource hints are on this as a whole, never on a step of it: a runner only fuses steps with the
+    same hints, and arrays between two steps that are not fused would cross the network.
     """
 
-    plan: Plan
-    source: PreparedSource
-    depth: DepthStage | None
-    layout: ShardLayout
+    job: Job
 
     def expand(self, keys: beam.PCollection) -> beam.PCollection:
-        recipe, depth = self.plan.recipe, self.depth
-        encoder = RecordEncoder(
-            image=recipe.image,
-            mask=recipe.masks,
-            binary_masks=not recipe.masks.soft,
-            depth=depth.storage if depth else None,
-        )
+        job = self.job
         chunks = (
             keys
-            | "Place" >> beam.Map(self.plan.chunk)
-            | "Compose" >> Compose(self.source, recipe.masks.binary_threshold)
+            | "Place" >> beam.Map(job.plan.chunk)
+            | "Compose" >> Compose(job.source, job.recipe.masks.binary_threshold)
         )
-        if depth:
-            chunks |= "EstimateDepth" >> EstimateDepth(depth)
-        return chunks | "Encode" >> Encode(encoder) | "WriteSegments" >> WriteSegments(self.layout)
+        if job.depth:
+            chunks |= "EstimateDepth" >> EstimateDepth(job.depth)
+        return (
+            chunks | "Encode" >> Encode(job.encoder) | "WriteSegments" >> WriteSegments(job.store)
+        )
 
 
-def build_graph(
-    pipeline: beam.Pipeline,
-    plan: Plan,
-    source: PreparedSource,
-    depth: DepthStage | None,
-    layout: ShardLayout,
-    description: DatasetDescription,
-    hints: dict[str, str],
-) -> None:
-    """Adds the whole graph to `pipeline`; `hints` says what the steps that handle pixels run on.
+def build_graph(pipeline: beam.Pipeline, job: Job, hints: dict[str, str]) -> None:
+    """Adds the whole graph to `pipeline`; `hints`: for the steps that handle pixels.
 
-    What an interrupted run has finished is taken stock of first, and not made again.
+    What an interrupted run has finished is found first, and not made again.
     """
-    stock = (
+    found = (
         pipeline
-        | "Shards" >> beam.Create(plan.shard_keys())
-        | "TakeStock" >> TakeStock(layout, plan.chunk_keys)
+        | "Shards" >> beam.Create(job.plan.shard_keys())
+        | "FindFinishedWork" >> FindFinishedWork(job.store, job.plan.chunk_keys)
     )
-    made = stock[CHUNKS] | "MakeSegments" >> MakeSegments(
-        plan, source, depth, layout
-    ).with_resource_hints(**hints)
+    made = found.missing | "MakeSegments" >> MakeSegments(job).with_resource_hints(**hints)
     shards = (
-        (made, stock[SEGMENTS], stock[FINISHED])
+        (made, found.made, found.files)
         | "AllParts" >> beam.Flatten()
-        | "AssembleShards" >> AssembleShards(layout)
+        | "AssembleShards" >> JoinParts(job.store)
     )
     statistics = shards | "ChannelStatistics" >> ChannelStatistics()
-    _ = shards | "FinishDataset" >> FinishDataset(description, statistics)
+    _ = shards | "FinishDataset" >> FinishDataset(job.description, statistics)

@@ -1,42 +1,65 @@
-"""What one run of the main job is asked to do."""
+"""One run of the main job: all that making its dataset needs to know."""
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
-from pipeline.inputs.folders import InputFolders
+from pipeline.dataset.description import DatasetDescription
+from pipeline.plan.plan import Plan
 from pipeline.recipes.schema import Recipe
-from transforms.depth.builtin import builtin_input
+from pipeline.run.workspace import provenance_checksum
 from transforms.depth.interface import PictureSize
-from transforms.depth.kinds import _interface
 from transforms.depth.model import DepthStage, ModelChoice
+from transforms.encode import RecordEncoder
+from transforms.prepared import PreparedSource
+from transforms.segments import ShardStore
 
 
 @dataclass(frozen=True)
-class Job:
-    """The inputs, the recipe and the depth model (None for no depth)."""
+class Draft:
+    """What decides every example: the settled recipe, the prepared inputs, how depth is estimated.
 
-    folders: InputFolders
+    `depth`: None where there is none.
+    """
+
     recipe: Recipe
-    depth_model: ModelChoice | None
-    skip_bad_inputs: bool
+    source: PreparedSource
+    depth: DepthStage | None
+
+    @classmethod
+    def of(cls, recipe: Recipe, source: PreparedSource, model: ModelChoice | None) -> Draft:
+        """Raises UserError where the recipe and the depth model do not go together."""
+        if model is None:
+            return Draft(recipe, source, None)
+        canvas = PictureSize(width=recipe.canvas.width, height=recipe.canvas.height)
+        stage = DepthStage(model, model.interface(recipe.depth), recipe.depth, canvas)
+        return Draft(recipe, source, stage)
+
+    @functools.cached_property
+    def plan(self) -> Plan:
+        """Which examples there are, in which shards."""
+        return Plan(self.recipe, self.source.backgrounds, self.source.foregrounds)
 
     @property
-    def depth_stage(self) -> DepthStage | None:
-        """Raises UserError where the recipe does not go with the model."""
-        return depth_stage(self.depth_model, self.recipe) if self.depth_model else None
+    def encoder(self) -> RecordEncoder:
+        """How examples become records."""
+        return RecordEncoder(
+            image=self.recipe.image,
+            mask=self.recipe.masks,
+            binary_masks=not self.recipe.masks.soft,
+            depth=self.depth.settings if self.depth else None,
+        )
 
 
-def depth_stage(model: ModelChoice, recipe: Recipe) -> DepthStage:
-    """How `model` is run for `recipe`. Raises UserError where the two do not go together."""
-    depth = recipe.depth
-    canvas = PictureSize(width=recipe.canvas.width, height=recipe.canvas.height)
-    return DepthStage(
-        model=model,
-        interface=_interface(model, depth),
-        storage=depth,
-        canvas=canvas,
-        input=depth.input or (builtin_input(canvas) if model.kind == "builtin" else None),
-        batch_size=depth.batch_size,
-        precision=depth.precision,
-    )
+@dataclass(frozen=True)
+class Job(Draft):
+    """A draft whose first examples were made: what its dataset will be is known."""
+
+    description: DatasetDescription
+
+    @property
+    def store(self) -> ShardStore:
+        """Where its shards and their segments are kept."""
+        workspace, run = self.description.workspace, provenance_checksum(self.description.run)
+        return ShardStore(workspace.output, workspace.work_folder, run, self.plan.shard_sizes)

@@ -2,84 +2,99 @@
 
 from __future__ import annotations
 
-import posixpath
-import sys
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from apache_beam.options.pipeline_options import PipelineOptions
-
 from depthmask.errors import RunError, UserError
-from depthmask.manifest import MANIFEST, PREPARED
+from depthmask.manifest import MANIFEST, PREPARED, ModelIdentity
 from depthmask.tally import Tally
 from pipeline.dataset.description import DatasetDescription, DepthInfo
-from pipeline.generate import run_job, shard_layout
-from pipeline.job import depth_stage
-from pipeline.plan.plan import Plan
-from pipeline.probe import make_trial
+from pipeline.generate import run_job
+from pipeline.job import Draft, Job
+from pipeline.probe import probe
 from pipeline.recipes.schema import Recipe
-from pipeline.run.lock import at_work
-from pipeline.run.workspace import Workspace
-from transforms.depth.builtin import builtin_path
-from transforms.depth.model import DepthStage, ModelChoice
-from transforms.depth.model_files import checksum
-from transforms.elements import Shard, ShardKey
-from transforms.encode import index_rows
-from transforms.io.files import crc_text, exists, rename_file, stored_checksum
+from pipeline.run.lock import locked
+from pipeline.run.options import pipeline_options
+from pipeline.run.workspace import SET_ASIDE, Workspace
+from transforms.depth.kinds import parse_model
+from transforms.depth.model import ModelChoice
+from transforms.elements import ShardKey
+from transforms.io.files import (
+    AnyPath,
+    WrittenFile,
+    checked_path,
+    crc_text,
+    exists,
+    rename_file,
+    stored_checksum,
+)
 from transforms.prepared import PreparedSource
-from transforms.segments import ShardLayout, describe_shard
+
+_log = logging.getLogger("depthmask")
 
 
-def repair(output: str, depth_model: ModelChoice | None, options: PipelineOptions) -> int:
-    """Makes a finished dataset whole again; gives the number of shards that were made.
+@dataclass(frozen=True)
+class Repair:
+    """What a repair did: names of the shards that were made again."""
+
+    dataset: str
+    shards: tuple[str, ...]
+
+
+def repair(dataset: AnyPath, depth_model: str | None = None, options: Sequence[str] = ()) -> Repair:
+    """Makes a finished dataset whole again.
 
     A repair is a run that is taken up again: good shards are written down as finished, the
     manifest is set aside, and the rest is made as ever, from the inputs that the dataset holds.
-    Interrupted, it can be called again; until then the folder is an unfinished run. Raises
-    UserError where the dataset holds too little to be repaired from, RunError where what was made
-    is not what the manifest promises.
+    Interrupted, it can be called again; until then the folder is an unfinished run.
+    `depth_model`: the model that made the dataset's depth, if that was another than ``builtin``.
+    Raises UserError where the dataset holds too little to be repaired from, RunError where what was
+    made is not what the manifest promises.
     """
+    output = checked_path(dataset)
+    model = None if depth_model is None else parse_model(depth_model)
+    beam_options = pipeline_options(options, {"DIR": output})
     workspace = Workspace(output)
-    set_aside = workspace.work_path(MANIFEST)
+    set_aside = workspace.work_path(SET_ASIDE)
     if not exists(workspace.path(MANIFEST)) and not exists(set_aside):
         raise UserError(
             f"{output} has no manifest, so it is no finished dataset. Run generate again to "
             "finish it."
         )
-    with at_work(workspace):
+    with locked(workspace):
         if not exists(workspace.path(MANIFEST)):  # an interrupted repair
             rename_file(set_aside, workspace.path(MANIFEST))
         manifest = workspace.read_manifest()
         source = _open_inputs(workspace, manifest)
-        recipe = Recipe.model_validate(manifest["run"]["recipe"])
-        plan = Plan(recipe, source.backgrounds, source.foregrounds)
-        depth = _depth_stage(manifest, recipe, depth_model)
-        description = _description(workspace, manifest, recipe)
-        layout = shard_layout(plan, description)
-        if depth:
-            make_trial(depth, plan, source)  # refuses one that does not run here
-            if device := description.versions.get("accelerator"):
-                print(
+        recipe = Recipe.model_validate(manifest["provenance"]["recipe"])
+        draft = Draft.of(recipe, source, _model(manifest, model))
+        job = Job(recipe, source, draft.depth, _description(workspace, manifest, recipe))
+        if draft.depth:
+            probe(draft)  # refuses one that does not run here
+            if device := job.description.versions.get("accelerator"):
+                _log.warning(
                     f"depth was made on Dataflow (accelerator: {device}); only a machine of that "
-                    "kind makes the same again",
-                    file=sys.stderr,
+                    "kind makes the same again"
                 )
-        damaged = 0
-        for key, entry in zip(plan.shard_keys(), manifest["shards"], strict=True):
-            if _is_intact(layout.path(key), entry):
-                _write_down(key, entry, plan, layout)
+        damaged = []
+        for key, entry in zip(job.plan.shard_keys(), manifest["shards"], strict=True):
+            if _is_intact(workspace.path(entry["file"]), entry):
+                _write_down(key, entry, job)
             else:
-                damaged += 1
-                print(f"making {entry['file']} again", file=sys.stderr)
-        workspace.write_run(description.run)
+                damaged.append(entry["file"])
+                _log.info(f"making {entry['file']} again")
+        workspace.write_provenance(job.description.run)
         rename_file(workspace.path(MANIFEST), set_aside)
-        run_job(plan, source, depth, description, options)
+        run_job(job, beam_options)
         changed = _changed(manifest, workspace.read_manifest())
     if changed:
         raise RunError(
             f"these came out otherwise than before: {', '.join(changed)}. Other versions of "
             "depthmask's packages may be installed than those that the manifest names."
         )
-    return damaged
+    return Repair(output, tuple(damaged))
 
 
 def _open_inputs(workspace: Workspace, manifest: dict[str, Any]) -> PreparedSource:
@@ -101,45 +116,39 @@ def _is_intact(path: str, entry: dict[str, Any]) -> bool:
         return False
 
 
-def _depth_stage(
-    manifest: dict[str, Any], recipe: Recipe, depth_model: ModelChoice | None
-) -> DepthStage | None:
-    made_with = manifest["run"]["depth_model"]
-    if made_with is None:
+def _model(manifest: dict[str, Any], depth_model: ModelChoice | None) -> ModelChoice | None:
+    """The model that made the depth, if there is any. Raises UserError where another is given."""
+    if manifest["provenance"]["depth_model"] is None:
         return None
-    if depth_model is None and made_with["kind"] == "builtin":
-        depth_model = ModelChoice("builtin")
+    made_by = ModelIdentity.from_json(manifest["provenance"]["depth_model"])
+    if depth_model is None and not made_by.name:
+        depth_model = parse_model(made_by.kind)
     if depth_model is None:
         raise UserError(
-            f"the dataset has depth: name its model too, by --depth-model {made_with['kind']}:"
-            f"PATH/{made_with['name']}."
+            f"the dataset has depth: name its model too, by --depth-model {made_by.kind}:"
+            f"PATH/{made_by.name}."
         )
-    crc = crc_text(checksum(depth_model.path or builtin_path()))
-    kind, name = depth_model.kind, posixpath.basename(depth_model.path.rstrip("/"))
-    if kind != made_with["kind"] or (name and name != made_with["name"]):
+    given = depth_model.identity()
+    if given != made_by:
         raise UserError(
-            f"this dataset's depth was made by {made_with['kind']}:{made_with['name']}, not by "
-            f"{kind}:{name}: a model's kind and name can decide its scale."
+            f"this dataset's depth was made by {made_by} (CRC-32C {crc_text(made_by.crc32c)}), not "
+            f"by {given} (CRC-32C {crc_text(given.crc32c)}). Give the same model under the same "
+            "name: kind and name can decide its scale."
         )
-    if crc != made_with["crc32c"]:
-        raise UserError(
-            f"{depth_model} is not the model that made this dataset's depth (CRC-32C {crc} instead "
-            f"of {made_with['crc32c']}, {made_with['name']})."
-        )
-    return depth_stage(depth_model, recipe)
+    return depth_model
 
 
 def _description(
     workspace: Workspace, manifest: dict[str, Any], recipe: Recipe
 ) -> DatasetDescription:
-    depth, model = manifest["depth"], manifest["run"]["depth_model"]
+    depth, model = manifest["depth"], manifest["provenance"]["depth_model"]
     return DatasetDescription(
         output=workspace.output,
         recipe=recipe,
         input_tally=Tally.from_json(manifest["input_tally"]),
-        input_checksums=manifest["run"]["inputs"],
+        input_checksums=manifest["provenance"]["inputs"],
         findings=tuple(manifest["findings"]),
-        versions=manifest["run"]["made_with"],
+        versions=manifest["provenance"]["made_with"],
         backgrounds=manifest["backgrounds"],
         foregrounds=manifest["foregrounds"],
         depth=depth
@@ -148,27 +157,19 @@ def _description(
             height=depth["height"],
             quantity=depth["quantity"],
             metric=recipe.depth.model.metric,
-            kind=model["kind"],
-            model=model["name"],
-            crc32c=model["crc32c"],
+            model=ModelIdentity.from_json(model),
         ),
     )
 
 
-def _write_down(key: ShardKey, entry: dict[str, Any], plan: Plan, layout: ShardLayout) -> None:
+def _write_down(key: ShardKey, entry: dict[str, Any], job: Job) -> None:
     """Leaves of a good shard what a run that has just finished it would leave."""
-    shard = Shard(
-        key=key,
-        path=layout.path(key),
-        index_path=layout.index_path(key),
-        examples=entry["examples"],
-        bytes=entry["bytes"],
-        crc32c=int(entry["crc32c"], 16),
-        tally=Tally.from_json(entry["tally"]),
-    )
-    left_out = {example.id for example in shard.tally.left_out}
-    rows = (index_rows(plan.chunk(chunk), left_out).encode() for chunk in plan.chunk_keys(key))
-    describe_shard(shard, rows, layout)
+    plan, path = job.plan, job.store.path(entry["file"])
+    written = WrittenFile(path, entry["bytes"], int(entry["crc32c"], 16))
+    tally = Tally.from_json(entry["tally"])
+    left_out = {example.id for example in tally.left_out}
+    rows = (plan.chunk(chunk).index_rows(left_out).encode() for chunk in plan.chunk_keys(key))
+    job.store.describe_shard(key, written, tally, rows)
 
 
 def _changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

@@ -12,11 +12,12 @@ from PIL import Image
 
 from pipeline.generate import generate
 from pipeline.inputs.folders import InputFolders
-from pipeline.job import Job
-from pipeline.recipes.loading import load_recipe
-from pipeline.run.options import pipeline_options
-from transforms.depth.model import ModelChoice
+from pipeline.request import Request
 
+SMALL = (
+    *("canvas.width=48", "canvas.height=40", "placements.per_pair=3"),
+    *("shards.examples=20", "shards.chunk=7"),
+)
 ONE_WORKER = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
 
 
@@ -60,20 +61,14 @@ def make_dataset(
     restart: bool = False,
 ) -> Path:
     """Runs the main job on a 48×40 canvas, three places a pair and flip, small shards."""
-    recipe = load_recipe(
-        "default",
-        [
-            "canvas.width=48",
-            "canvas.height=40",
-            "placements.per_pair=3",
-            "shards.examples=20",
-            "shards.chunk=7",
-            *settings,
-        ],
+    request = Request.of(
+        folders.backgrounds,
+        folders.foregrounds,
+        masks=folders.masks,
+        settings=[*SMALL, *settings],
+        depth_model=depth_model,
     )
-    model = ModelChoice.parse(depth_model) if depth_model else None
-    job = Job(folders, recipe, model, skip_bad_inputs=False)
-    generate(job, str(output), pipeline_options(options), restart)
+    generate(request, output, options, restart)
     return output
 
 

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -39,16 +40,13 @@ class Session:
     """A command that runs in a session of its own; whatever is left of it ends with the block."""
 
     def __init__(self, command: Sequence[str], **options: Any) -> None:
-        # To append: where this process reads is where the other would write on.
-        self._output = tempfile.TemporaryFile("a+")
+        output, name = tempfile.mkstemp(prefix="session-")
+        self._output = Path(name)
         self.began = self._signalled = time.monotonic()
         self.process = subprocess.Popen(
-            command,
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            **options,
+            command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, **options
         )
+        os.close(output)
 
     def __enter__(self) -> Session:
         return self
@@ -63,7 +61,7 @@ class Session:
             with contextlib.suppress(psutil.NoSuchProcess):
                 member.kill()
         self.process.wait()
-        self._output.close()
+        self._output.unlink()
 
     def members(self) -> list[psutil.Process]:
         """The session's processes, the command's own first."""
@@ -87,8 +85,15 @@ class Session:
 
     def text(self) -> str:
         """What the command has written so far."""
-        self._output.seek(0)
-        return self._output.read()
+        return self._output.read_text()
+
+    def heeds_signals(self) -> bool:
+        """Whether the command has come to decide itself how SIGTERM ends it (Linux only)."""
+        with contextlib.suppress(OSError):
+            status = Path(f"/proc/{self.process.pid}/status").read_text()
+            caught = int(status.split("SigCgt:")[1].split()[0], 16)
+            return bool(caught >> (signal.SIGTERM - 1) & 1)
+        return False
 
     def wait_until(self, holds: Callable[[Session], object]) -> None:
         """Waits for a moment of the command's."""

@@ -1,14 +1,34 @@
 from __future__ import annotations
 
+import inspect
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from pipeline.cli import main
+from pipeline import cli
+from pipeline.cli import COMMANDS, main
+from pipeline.export.layouts import LAYOUTS
 from pipeline.inputs.folders import InputFolders
+from pipeline.recipes.loading import builtin_recipes
 from pipeline.run.disk import size_text
 from tests.conftest import ONE_WORKER, file_bytes
+
+FOLDERS = ("--backgrounds=b", "--foregrounds=f")
+# Runs a command; its exit code is 3 where that has imported what only long work needs.
+ANSWER = """
+import sys
+from pipeline.cli import main
+
+try:
+    code = main()
+except SystemExit as error:
+    code = error.code
+heavy = {"apache_beam", "tensorflow", "keras", "onnxruntime"} & sys.modules.keys()
+sys.exit(3 if heavy else code)
+"""
 
 
 @pytest.fixture
@@ -129,3 +149,39 @@ def test_plan_says_what_workers_would_cost(folders, capsys):
     )
     assert main([*inputs, *rate]) == 2
     assert "give both" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--help"], 0),
+        *(([command, "--help"], 0) for command in COMMANDS),
+        (["generat"], 2),
+        (["verify"], 2),
+        (["verify", "made", "--recpe"], 2),
+        (["export", "made", "out", "--layout", "nonesuch"], 2),
+        (["generate", *FOLDERS, "--output=out", "--recipe=nonesuch"], 2),
+        (["generate", *FOLDERS, "--output=out", "--depth-model=nonesuch"], 2),
+        (["plan", *FOLDERS, "--set=canvas.widht=3"], 2),
+    ],
+)
+def test_help_and_wrong_arguments_answer_without_beam(arguments: list[str], code: int):
+    done = subprocess.run(
+        [sys.executable, "-c", ANSWER, *arguments], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == code, done.stderr
+    assert bool(done.stderr) == bool(code) and bool(done.stdout) != bool(code)
+
+
+def test_help_names_what_is_registered(monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.setenv("COLUMNS", "1000")  # no name is broken at its hyphen
+    for command, names in (
+        ("generate", builtin_recipes()),
+        ("export", LAYOUTS),
+    ):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        said = " ".join(capsys.readouterr().out.split())
+        assert f"one of: {', '.join(names)}" in said
+    code = inspect.getsource(cli)
+    assert not [name for name in {*builtin_recipes(), *LAYOUTS} if f'"{name}"' in code]

@@ -15,8 +15,9 @@ from apache_beam.io.filesystems import FileSystems
 
 import depthmask
 from depthmask.errors import RunError, UserError
+from depthmask.tally import Tally
 from pipeline.dataset.verify import verify
-from pipeline.export.export import export
+from pipeline.export import export_dataset
 from pipeline.inputs.folders import InputFolders
 from pipeline.repair import repair
 from pipeline.run.lock import OutputLock
@@ -24,11 +25,11 @@ from pipeline.run.options import pipeline_options
 from tests.cloud_storage import EMULATOR, FaultyProxy, cloud_storage
 from tests.conftest import ONE_WORKER, file_bytes, make_dataset
 from transforms.depth.model import DepthModel
-from transforms.elements import ChunkKey, EncodedChunk, ShardKey
+from transforms.elements import ChunkKey, EncodedChunk, Shard, ShardKey
 from transforms.io import files, gcs
-from transforms.io.files import FilePart, join_files, list_files, read_file, write_file
+from transforms.io.files import WrittenFile, join_files, list_files, read_file, write_file
 from transforms.prepared import PreparedInputs, PreparedSource
-from transforms.segments import ShardLayout, assemble_shard, write_segment
+from transforms.segments import ShardStore
 
 pytestmark = pytest.mark.skipif(
     not EMULATOR, reason="needs an emulator of Cloud Storage: make .gcs/fake-gcs-server"
@@ -115,13 +116,13 @@ def test_pictures_are_read_there_once_and_then_from_a_copy(storage: FaultyProxy,
 def test_an_export_is_the_same_there(
     storage: FaultyProxy, dataset: Path, tmp_path: Path, layout: str
 ):
-    export(str(dataset), str(tmp_path / "local"), layout, pipeline_options(ONE_WORKER))
+    export_dataset(dataset, tmp_path / "local", layout, ONE_WORKER)
     there = upload(str(dataset), f"gs://bucket/for {layout}")
     storage.random, storage.rate = random.Random(3), 0.01
     output = f"gs://bucket/exported {layout}"
     for _ in range(5):
         try:
-            export(there, output, layout, pipeline_options(ONE_WORKER))
+            export_dataset(there, output, layout, ONE_WORKER)
             break
         except RunError as error:
             assert "\n" not in str(error)
@@ -179,7 +180,7 @@ def test_a_repair_reads_no_shard(storage: FaultyProxy, dataset: Path):
     data[1000] ^= 1
     write_file(f"{there}/{second}", [bytes(data)])
     storage.downloads.clear()
-    assert repair(there, None, pipeline_options(ONE_WORKER)) == 2
+    assert len(repair(there, None, ONE_WORKER).shards) == 2
     assert "damaged/manifest.json" in storage.downloads
     assert not [name for name in storage.downloads if "damaged/depthmask-" in name]
     assert remote_bytes(there) == file_bytes(dataset)
@@ -221,7 +222,12 @@ def test_of_many_files_what_is_there_is_deleted(storage: FaultyProxy, tmp_path: 
 
 def test_only_what_lies_right_in_the_output_is_listed(storage: FaultyProxy):
     output = "gs://bucket/names [1]"
-    for name in ("index.csv", "_unfinished/run.json", "_unfinished/train-00000/shard.json", ""):
+    for name in (
+        "index.csv",
+        "_unfinished/provenance.json",
+        "_unfinished/5d1c-train/finished.json",
+        "",
+    ):
         write_file(f"{output}/{name}", [b"{}"])
     write_file("gs://bucket/names [1]b/other", [b"{}"])
     assert (
@@ -234,21 +240,21 @@ def test_only_what_lies_right_in_the_output_is_listed(storage: FaultyProxy):
 
 def test_joining_takes_the_index_rows_in_order(storage: FaultyProxy):
     key = ShardKey("train", 0)
-    layout = ShardLayout(
+    store = ShardStore(
         "gs://bucket/in order", "gs://bucket/in order/work", "5d1c0a2b", {"train": (40,)}
     )
     segments = [
-        write_segment(
-            EncodedChunk(ChunkKey(key, i, 1), b"record %d" % i, f"row {i}\n", {}, {}),
-            layout.folder(key),
+        store.write_segment(
+            EncodedChunk(ChunkKey(key, i, 1), b"record %d" % i, f"row {i}\n", Tally())
         )
         for i in range(40)
     ]
-    shard = assemble_shard(key, reversed(segments), layout)
+    shard = store.finish_file(store.shard_name(key), reversed(segments))
+    assert isinstance(shard, Shard)
     assert read_file(shard.index_path).decode() == "".join(f"row {i}\n" for i in range(40))
-    assert read_file(shard.path) == b"".join(b"record %d" % i for i in range(40))
-    left = {file.name for file in list_files(layout.work_folder)}
-    assert left == {"index.csv", "shard.json"}
+    assert read_file(shard.written[0].path) == b"".join(b"record %d" % i for i in range(40))
+    left = {file.name for file in list_files(store.work_folder)}
+    assert left == {"finished.csv", "finished.json"}
 
 
 def test_another_emulator_or_other_options_are_followed(
@@ -272,7 +278,7 @@ def test_joining_moves_no_bytes(storage: FaultyProxy):
     for i in range(70):  # three stages' worth: 70 → 3 → 1
         data = bytes([i]) * 50_000
         path = f"gs://bucket/parts/{i:02d}"
-        parts.append(FilePart(path, len(data), write_file(path, [data])))
+        parts.append(WrittenFile(path, len(data), write_file(path, [data])))
     before = storage.sent_bytes
     crc = join_files(parts, "gs://bucket/joined/whole")
     assert storage.sent_bytes - before < 50_000

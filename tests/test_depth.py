@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ import tf2onnx
 
 import depthmask
 from depthmask.errors import DepthModelError, UserError
+from depthmask.manifest import ModelIdentity
 from depthmask.plasma import PLASMA
 from pipeline.cli import main
 from pipeline.dataset.verify import verify
@@ -25,10 +29,11 @@ from pipeline.job import depth_stage
 from pipeline.recipes.loading import load_recipe
 from pipeline.recipes.schema import Recipe
 from tests.conftest import ONE_WORKER, file_bytes, make_dataset
-from transforms.depth.densedepth import build_densedepth, load_weights
+from transforms.depth.builtin import BuiltinModel
+from transforms.depth.densedepth import DenseDepthModel, build_densedepth, load_weights
 from transforms.depth.interface import ModelInterface, PictureSize
-from transforms.depth.kinds import load_depth_model
-from transforms.depth.model import DepthModel, ModelChoice
+from transforms.depth.kinds import KINDS, parse_model
+from transforms.depth.model import DepthModel
 from transforms.depth.storage import DepthStorage
 
 PICTURES = np.random.default_rng(5).integers(0, 256, (3, 32, 48, 3)).astype(np.uint8)
@@ -37,7 +42,7 @@ PICTURES = np.random.default_rng(5).integers(0, 256, (3, 32, 48, 3)).astype(np.u
 def load(model: str, *settings: str) -> DepthModel:
     """A model for a canvas of 48×32."""
     recipe = load_recipe("default", ["canvas.width=48", "canvas.height=32", *settings])
-    return load_depth_model(depth_stage(ModelChoice.parse(model), recipe))
+    return depth_stage(parse_model(model), recipe).load()
 
 
 def small_network(
@@ -75,6 +80,37 @@ def save_onnx(
         tf.function(run, input_signature=spec), input_signature=spec, output_path=str(path)
     )
     return f"onnx:{path}"
+
+
+# Kinds
+
+
+def test_kinds_are_listed_without_what_runs_them():
+    heavy = {"apache_beam", "tensorflow", "keras", "h5py", "onnxruntime"}
+    code = f"import sys, transforms.depth.kinds; print(*{heavy} & sys.modules.keys())"
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.split() == []
+
+
+def test_a_model_is_named_as_on_the_command_line():
+    assert parse_model("none") is None
+    for text in ("builtin", "densedepth:a/nyu.h5", "keras:gs://b/saved", "onnx:c:/x.onnx"):
+        model = parse_model(text)
+        assert str(model) == text and type(model) is KINDS[text.partition(":")[0]]
+    assert str(parse_model("keras:saved/")) == "keras:saved"
+
+
+def test_every_file_of_a_model_is_in_its_identity(tmp_path: Path):
+    model = parse_model(f"onnx:{tmp_path}/x.onnx")
+    (tmp_path / "x.onnx").write_bytes(b"123456789")
+    alone = model.identity()
+    assert str(alone) == "onnx:x.onnx" and alone.crc32c == 0xE3069283
+    (tmp_path / "x.onnx.data").write_bytes(b"weights")
+    both = model.identity()
+    (tmp_path / "x.onnx.data").write_bytes(b"Weights")
+    assert len({alone.crc32c, both.crc32c, model.identity().crc32c}) == 3
+    builtin = BuiltinModel().identity()
+    assert str(builtin) == "builtin" and ModelIdentity.from_json(builtin.to_json()) == builtin
 
 
 # DenseDepth
@@ -143,7 +179,7 @@ def test_densedepth_equals_the_published_network(published: tuple[Any, Path], si
     model, path = published
     picture = np.random.default_rng(0).integers(0, 256, (1, *size, 3)).astype(np.uint8)
     recipe = load_recipe("default", [f"canvas.width={size[1]}", f"canvas.height={size[0]}"])
-    loaded = load_depth_model(depth_stage(ModelChoice("densedepth", str(path)), recipe))
+    loaded = depth_stage(DenseDepthModel(str(path)), recipe).load()
     found = loaded.predict(picture)
     values = model(picture.astype(np.float32) / 255, training=False).numpy()[..., 0]
     expected = np.clip(1000 / values, 10, 1000) / 1000 * 10
@@ -273,8 +309,8 @@ def test_densedepth_through_onnx(published: tuple[Any, Path], tmp_path: Path):
     onnx = save_onnx(network, tmp_path / "densedepth.onnx", (None, 64, 64, 3))
     size = ("canvas.width=64", "canvas.height=64")
     picture = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
-    # What DenseDepth gives is a disparity: 1000 / y thousandths of 10 metres.
-    theirs = load(onnx, *size, "depth.model={gives: disparity, unit: 10}").predict(picture)
+    # The output of DenseDepth is a disparity: 1000 / y thousandths of 10 metres.
+    theirs = load(onnx, *size, "depth.model={output: disparity, unit: 10}").predict(picture)
     ours = load(f"densedepth:{published[1]}", *size).predict(picture)
     unclipped = (ours > 0.1) & (ours < 10)
     assert unclipped.mean() > 0.9
@@ -285,7 +321,7 @@ def test_densedepth_through_onnx(published: tuple[Any, Path], tmp_path: Path):
 
 
 @pytest.mark.parametrize("kind", ["keras", "saved_model", "onnx", "onnx_nchw", "onnx_batch_2"])
-def test_every_kind_of_file_gives_the_same_depth(tmp_path: Path, kind: str):
+def test_every_kind_of_file_returns_the_same_depth(tmp_path: Path, kind: str):
     network = small_network()
     settings = ["depth.batch_size=2"]
     match kind:
@@ -315,8 +351,8 @@ def small(tmp_path: Path) -> str:
 def test_input_is_as_declared(small: str):
     x = PICTURES / 255
     for settings, seen in {
-        "channels: bgr": x[..., ::-1],
-        "white: 255": x * 255,
+        "channel_order: bgr": x[..., ::-1],
+        "input_max: 255": x * 255,
         "mean: [0.5, 0.4, 0.3], std: [0.2, 0.3, 0.4]": (x - [0.5, 0.4, 0.3]) / [0.2, 0.3, 0.4],
     }.items():
         depth = load(small, f"depth.model={{{settings}}}").predict(PICTURES)
@@ -326,9 +362,9 @@ def test_input_is_as_declared(small: str):
 def test_output_is_as_declared(small: str):
     values = expected_depth(PICTURES)
     for declared, meant in (
-        ("gives: depth, unit: 2", values * 2),
-        ("gives: disparity, unit: 3", 3 / values),
-        ("gives: relative_inverse_depth", values),
+        ("output: depth, unit: 2", values * 2),
+        ("output: disparity, unit: 3", 3 / values),
+        ("output: relative_inverse_depth", values),
     ):
         depth = load(small, f"depth.model={{{declared}}}").predict(PICTURES)
         np.testing.assert_allclose(depth, meant, rtol=1e-5)
@@ -372,7 +408,7 @@ def test_what_is_infinite_is_no_depth():
 
     infinite = np.array([np.inf, -np.inf, np.nan, 0, 500], np.float32)
     assert np.isnan(np.asarray(depth_fraction(infinite))).tolist() == [True] * 3 + [False] * 2
-    depth = ModelInterface(gives="disparity", unit=2.0).interpret(infinite[[0, 2, 3, 4]])
+    depth = ModelInterface(output="disparity", unit=2.0).interpret(infinite[[0, 2, 3, 4]])
     assert np.isnan(depth[:2]).all() and depth[2:].tolist() == pytest.approx([1000, 0.004])
 
 
@@ -381,8 +417,8 @@ def test_the_unit_of_unnamed_weights_must_be_said(published: tuple[Any, Path], t
     weights.symlink_to(published[1])
     with pytest.raises(UserError, match=r"weights\.h5: are these the weights for rooms or"):
         load(f"densedepth:{weights}")
-    with pytest.raises(UserError, match="relative_depth knows none"):
-        load_recipe("default", ["depth.model={gives: relative_depth, unit: 2}"])
+    with pytest.raises(UserError, match="relative_depth is not in metres"):
+        load_recipe("default", ["depth.model={output: relative_depth, unit: 2}"])
     with pytest.raises(UserError, match=r"depth\.model\.std"):
         load_recipe("default", ["depth.model.std=[1, .nan, 1]"])
 
@@ -422,9 +458,13 @@ def test_models_that_cannot_be_used(tmp_path: Path):
     (tmp_path / "empty").mkdir()
     for model, settings, complaint in (
         (keras_file(two), (), r"odd\.keras: the model has 2 outputs"),
-        (keras_file(wide), (), r"gives \(3, 32, 48, 3\) for 3 pictures. It must give one channel"),
+        (keras_file(wide), (), r"returns \(3, 32, 48, 3\) for 3 pictures. It must return one"),
         (keras_file(small_network(channels=1)), (), "has 1 channels where nhwc has its 3"),
-        (keras_file(fixed), ["depth.input={width: 48, height: 32}"], "takes pictures of 64×64"),
+        (
+            keras_file(fixed),
+            ["depth.input={width: 48, height: 32}"],
+            "only takes pictures of 64",
+        ),
         (
             save_onnx(small_network(), tmp_path / "first.onnx", (None, 32, 48, 3), nchw=True),
             (),
@@ -444,9 +484,9 @@ def test_models_that_cannot_be_used(tmp_path: Path):
         with pytest.raises(DepthModelError, match=complaint):
             load(model, *settings).predict(PICTURES)
     for text in ("model.keras", "keras:", "tflite:x", "builtin:x", "gs://bucket/x.onnx"):
-        with pytest.raises(DepthModelError, match="Give builtin, none, densedepth:FILE"):
-            ModelChoice.parse(text)
-    with pytest.raises(UserError, match="what builtin takes and gives is known"):
+        with pytest.raises(DepthModelError, match="Give one of: none, builtin"):
+            parse_model(text)
+    with pytest.raises(UserError, match="the input and output of builtin are known"):
         load("builtin", "depth.model.layout=nchw")
     with pytest.raises(UserError, match="metric16 has 16 bits"):
         load_recipe("default", ["depth.codec={format: jpeg}"])
@@ -459,7 +499,7 @@ def test_the_builtin_model_sees_pictures_of_the_size_that_it_knows():
         ((64, 1600), (32, 1120)),
     ):
         recipe = load_recipe("default", [f"canvas={{width: {canvas[0]}, height: {canvas[1]}}}"])
-        size = depth_stage(ModelChoice("builtin"), recipe).input
+        size = depth_stage(BuiltinModel(), recipe).input_size(None)
         assert size == PictureSize(width=seen[0], height=seen[1])
     depth = load("builtin").predict(PICTURES)
     assert depth.shape == (3, 96, 144) and np.isfinite(depth).all() and depth.min() > 0
@@ -492,7 +532,7 @@ def test_storage_of_a_ramp():
         (["depth.storage=plasma8"], 0.003),
         (["depth.storage=norm8", "depth.codec={format: jpeg, quality: 95}"], 0.05),
         (["depth.storage=plasma8", "depth.codec={format: jpeg, quality: 100}"], 0.08),
-        (["depth.model={gives: relative_inverse_depth}"], 0.0006),
+        (["depth.model={output: relative_inverse_depth}"], 0.0006),
     ],
 )
 def test_stored_depth_is_read_as_what_it_means(
@@ -574,7 +614,8 @@ def test_examples_without_finite_depth_are_left_out_and_named(
     (tmp_path / "renamed.keras").write_bytes((tmp_path / "bad.keras").read_bytes())
     renamed = ["--depth-model", f"keras:{tmp_path / 'renamed.keras'}"]
     assert main(["verify", "--repair", str(made), *renamed]) == 2
-    assert "was made by keras:bad.keras, not by keras:renamed.keras" in capsys.readouterr().err
+    refusal = r"was made by keras:bad\.keras \(CRC.*\), not by keras:renamed\.keras"
+    assert re.search(refusal, capsys.readouterr().err)
     assert (made / "manifest.json").exists()
     repair = ["verify", "--repair", str(made), "--depth-model", f"keras:{tmp_path / 'bad.keras'}"]
     assert main(repair) == 0
@@ -584,11 +625,11 @@ def test_examples_without_finite_depth_are_left_out_and_named(
 @pytest.mark.parametrize(
     ("network", "settings", "complaint"),
     [
-        (failing_network(-1.0), (), "gives NaN or infinite depth for"),
-        (small_network(), ("depth.model.unit=100",), "does not go into 16 bits"),
+        (failing_network(-1.0), (), "returns NaN or infinite depth for"),
+        (small_network(), ("depth.model.unit=100",), "does not fit into 16 bits"),
         (
             small_network(),
-            ("depth.model.gives=relative_inverse_depth", "depth.scale=0.00001"),
+            ("depth.model.output=relative_inverse_depth", "depth.scale=0.00001"),
             "Set depth.storage to norm8",
         ),
     ],
@@ -608,16 +649,16 @@ def test_plan_refuses_a_model_as_generate_does(folders: InputFolders, tmp_path: 
     failing_network(-1.0).save(tmp_path / "bad.keras")
     pictures = ["--backgrounds", folders.backgrounds, "--foregrounds", folders.foregrounds]
     assert main(["plan", *pictures, "--depth-model", f"keras:{tmp_path}/bad.keras"]) == 2
-    assert "gives NaN or infinite depth for" in capsys.readouterr().err
+    assert "returns NaN or infinite depth for" in capsys.readouterr().err
 
 
 def test_the_same_depth_everywhere_is_refused(folders: InputFolders, tmp_path: Path):
     network = small_network()
     network.get_layer("depth").set_weights([np.zeros((1, 1, 3, 1)), np.ones(1)])
     network.save(tmp_path / "dead.keras")
-    with pytest.raises(UserError, match="gives the same depth for every pixel"):
+    with pytest.raises(UserError, match="returns the same depth for every pixel"):
         make_dataset(folders, tmp_path / "made", depth_model=f"keras:{tmp_path}/dead.keras")
-    with pytest.raises(UserError, match="gives no depth above 0"):
+    with pytest.raises(UserError, match="returns no depth above 0"):
         network.get_layer("depth").set_weights([np.ones((1, 1, 3, 1)), np.array([-9.0])])
         network.save(tmp_path / "below.keras")
         make_dataset(folders, tmp_path / "made", depth_model=f"keras:{tmp_path}/below.keras")
@@ -626,6 +667,6 @@ def test_the_same_depth_everywhere_is_refused(folders: InputFolders, tmp_path: P
 def test_recipe_of_a_model_survives_the_dataset(folders: InputFolders, tmp_path: Path, small: str):
     made = make_dataset(folders, tmp_path / "made", depth_model=small)
     recipe = Recipe.model_validate(
-        json.loads((made / "manifest.json").read_text())["run"]["recipe"]
+        json.loads((made / "manifest.json").read_text())["provenance"]["recipe"]
     )
     assert recipe.depth.model.std == (1, 1, 1)

@@ -17,20 +17,19 @@ import webdataset
 from PIL import Image
 
 from depthmask.errors import RunError, UserError
-from pipeline.cli import LAYOUT_NAMES, main
+from pipeline.cli import main
+from pipeline.export import export_dataset
 from pipeline.export import pieces as pieces_module
-from pipeline.export.export import export
 from pipeline.export.layouts import LAYOUTS, flat_name
 from pipeline.export.zips import ZipEntry, end_of_directory
 from pipeline.inputs.folders import InputFolders
 from pipeline.recipes.loading import builtin_recipes
-from pipeline.run.options import pipeline_options
 from tests.conftest import ONE_WORKER, file_bytes
 from tests.test_dataset import records
 
 
 def exported(dataset: Path, output: Path, layout: str, workers=ONE_WORKER) -> Path:
-    export(str(dataset), str(output), layout, pipeline_options(workers))
+    export_dataset(dataset, output, layout, workers)
     return output
 
 
@@ -48,7 +47,6 @@ def opened(data: bytes) -> np.ndarray:
 
 
 def test_the_command_line_knows_every_layout(dataset: Path, tmp_path: Path, capsys):
-    assert set(LAYOUT_NAMES) == LAYOUTS.keys()
     assert set(builtin_recipes()) - LAYOUTS.keys() == {"default"}
     arguments = [str(dataset), str(tmp_path / "out")]
     assert main(["export", *arguments, "--layout", "folder", *ONE_WORKER]) == 0
@@ -216,35 +214,35 @@ def test_an_interrupted_export_goes_on_to_the_same_bytes(
     log.touch()
 
     # Workers get copies of these: what they share is a file.
-    def fail_at_the_fourth(job, piece):
+    def fail_at_the_fourth(job, key):
         if len(log.read_text().split()) == 3:
             raise OSError("the plug was pulled")
-        log.write_text(f"{log.read_text()} {piece.number}")
-        return make(job, piece)
+        log.write_text(f"{log.read_text()} {job.order(key)}")
+        return make(job, key)
 
-    monkeypatch.setattr("pipeline.export.export.make_piece", fail_at_the_fourth)
+    monkeypatch.setattr("pipeline.export.graph.make_piece", fail_at_the_fourth)
     with pytest.raises(RunError, match="plug was pulled"):
         exported(with_depth, tmp_path / "out", layout)
     assert not (tmp_path / "out" / "export.json").exists()
     with pytest.raises(UserError, match=rf"layout: {layout} → folder"):
         exported(with_depth, tmp_path / "out", "folder")
 
-    def count(job, piece):
-        log.write_text(f"{log.read_text()} {piece.number}")
-        return make(job, piece)
+    def count(job, key):
+        log.write_text(f"{log.read_text()} {job.order(key)}")
+        return make(job, key)
 
-    monkeypatch.setattr("pipeline.export.export.make_piece", count)
+    monkeypatch.setattr("pipeline.export.graph.make_piece", count)
     assert file_bytes(exported(with_depth, tmp_path / "out", layout)) == expected
-    assert sorted(map(int, log.read_text().split())) == list(
-        range(6)
-    )  # the inputs and five shards: none was made twice
+    # The inputs and five shards: none was made twice.
+    assert sorted(map(int, log.read_text().split())) == [-1, 0, 17, 33, 49, 65]
 
 
-def test_a_finished_export_is_left_alone(dataset: Path, tmp_path: Path, capsys):
+def test_a_finished_export_is_left_alone(dataset: Path, tmp_path: Path, caplog):
+    caplog.set_level("INFO", "depthmask")
     made = exported(dataset, tmp_path / "out", "webdataset")
     before = file_bytes(made)
     exported(dataset, made, "webdataset")
-    assert "nothing is left to do" in capsys.readouterr().err
+    assert "nothing is left to do" in caplog.text
     assert file_bytes(made) == before
     (made / "inputs.tar").unlink()
     with pytest.raises(UserError, match=r"inputs.tar is missing or damaged"):
@@ -263,14 +261,14 @@ def test_a_damaged_list_of_entries_is_made_again(
 ):
     expected = file_bytes(exported(with_depth, tmp_path / "whole", "living-room"))
 
-    def fail(job, shares):
+    def fail(*_):
         raise OSError("the plug was pulled")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.export.export.join_container", fail)
+        patch.setattr(pieces_module.ExportJob, "finish_file", fail)
         with pytest.raises(RunError, match="plug was pulled"):
             exported(with_depth, tmp_path / "out", "living-room")
-    entries = sorted((tmp_path / "out" / "_unfinished").glob("*.entries"))
+    entries = sorted((tmp_path / "out" / "_unfinished").rglob("*.entries"))
     entries[0].write_bytes(entries[0].read_bytes()[:-7])
     entries[1].write_bytes(b"")
     assert file_bytes(exported(with_depth, tmp_path / "out", "living-room")) == expected
@@ -300,7 +298,7 @@ def test_what_cannot_be_exported_is_said_before_anything_is_done(
     assert file_bytes(out) == {"mine.txt": b"mine"}
     (out / "_unfinished").mkdir()
     (out / "mine.txt").rename(out / "_unfinished" / "mine.txt")
-    with pytest.raises(UserError, match=r"is not empty \(it holds .*mine.txt\)"):
+    with pytest.raises(UserError, match=r"mine.txt is none of depthmask's files"):
         exported(dataset, out, "folder")
     with pytest.raises(UserError, match=r"mine.txt is a file"):
         exported(dataset, out / "_unfinished" / "mine.txt" / "x", "folder")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from depthmask.errors import UserError
-from pipeline.inputs.findings import print_findings
+from pipeline.inputs.findings import log_findings
 from pipeline.inputs.folders import InputFolders, safe_name
 from pipeline.inputs.prepare import PreparedSet, prepare_inputs
 from pipeline.recipes.loading import load_recipe
@@ -117,15 +117,15 @@ def test_folders_that_are_swapped_are_told(good: Folders, skip_bad: bool):
         good.prepare(skip_bad=skip_bad)
 
 
-def test_warnings_that_are_alike_are_not_all_shown(good: Folders, capsys):
+def test_warnings_that_are_alike_are_not_all_shown(good: Folders, caplog):
     for i in range(12):
         good.put(f"foregrounds/chair{i:02d}.png", cutout())
         good.put(f"masks/chair{i:02d}.png", cutout(30 + i, 24).getchannel("A"))
     (good.root / "foregrounds" / "chair.png").unlink()
     findings = good.prepare(masks=True).findings
     assert len(findings) == 12
-    print_findings(findings)
-    lines = capsys.readouterr().err.splitlines()
+    log_findings(findings)
+    lines = caplog.messages
     assert len(lines) == 11 and lines[-1] == "warning: … and 2 more"
 
 

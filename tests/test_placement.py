@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from depthmask.errors import UserError
-from pipeline.plan.placement import Boxes, check_room, name_key, place
+from pipeline.plan.placement import Boxes, check_fits, name_key, place
 from pipeline.recipes.loading import load_recipe
 from pipeline.recipes.schema import Recipe
 
@@ -107,11 +107,11 @@ def test_more_places_change_none_of_the_first():
 
 
 def test_room_is_checked():
-    check_room(recipe(), 100, 80)
+    check_fits(recipe(), 100, 80)
     with pytest.raises(UserError, match="101 pixels wide"):
-        check_room(recipe(), 101, 80)
+        check_fits(recipe(), 101, 80)
     with pytest.raises(UserError, match="120 pixels high"):
-        check_room(recipe("foregrounds.scale=[1.0, 1.5]"), 10, 80)
+        check_fits(recipe("foregrounds.scale=[1.0, 1.5]"), 10, 80)
     with pytest.raises(UserError, match=r"11 distinct places high.*20 are asked for"):
-        check_room(recipe("placements.distinct=true"), 30, 70)
-    check_room(recipe("placements.region=anywhere"), 500, 500)
+        check_fits(recipe("placements.distinct=true"), 30, 70)
+    check_fits(recipe("placements.region=anywhere"), 500, 500)

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.run import progress
-from pipeline.run.progress import Progress, count_examples
+from pipeline.run.progress import Progress
 from transforms.elements import ShardKey
-from transforms.segments import ShardLayout
+from transforms.segments import ShardStore
 
 
 @pytest.mark.parametrize(
@@ -31,19 +31,22 @@ def test_counting_takes_a_small_part_of_the_time(
 
 
 def test_segments_and_shards_are_counted_once(tmp_path: Path):
-    layout = ShardLayout(
+    store = ShardStore(
         str(tmp_path), str(tmp_path / "work"), "5d1c0a2b", {"train": (20_000_000, 50)}
     )
-    first, second = (Path(layout.folder(ShardKey("train", i))) for i in range(2))
+    first, second = (
+        Path(store.folder(store.shard_name(ShardKey("train", number)))) for number in range(2)
+    )
     for path in (
-        first / "0000000-n80-00ab.json",
-        first / "0000000-n80-00cd.json",  # another attempt
-        first / "0000080-n80-00ab.json",
-        first / "0000160-n80-00ab.tfrecord",  # not described yet
-        first / "10000000-n80-00ab.json",
-        second / "0000000-n40-00ab.json",
-        second / "shard.json",
+        first / "0000000-n80-00ab00000000.json",
+        first / "0000000-n80-00cd00000000.json",  # another attempt
+        first / "0000080-n80-00ab00000000.json",
+        first / "0000160-n80-00ab00000000.tfrecord",  # not described yet
+        first / "10000000-n80-00ab00000000.json",
+        second / "0000000-n40-00ab00000000.json",
+        second / "finished.json",
+        tmp_path / "work" / "5d1c0a2c-inputs" / "0000000-n80-00ab00000000.json",  # another job's
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    assert count_examples(layout) == 3 * 80 + 50
+    assert store.count_examples(store.sizes_by_name) == 3 * 80 + 50

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
 from depthmask.errors import RunError, UserError
+from depthmask.tally import Tally
 from pipeline import graph
 from pipeline.inputs.folders import InputFolders
 from pipeline.repair import repair
@@ -19,9 +21,11 @@ from pipeline.run.lock import OutputLock
 from pipeline.run.options import pipeline_options
 from pipeline.run.workspace import Workspace
 from tests.conftest import ONE_WORKER, draw_inputs, file_bytes, make_dataset
-from transforms import encode, segments
+from transforms import encode
+from transforms.assemble import FindFinishedWork, JoinParts
 from transforms.elements import ChunkKey, EncodedChunk, Segment, Shard, ShardKey
-from transforms.segments import AssembleShards, ShardLayout, TakeStock
+from transforms.io.files import WrittenFile
+from transforms.segments import ShardStore
 
 
 @pytest.fixture
@@ -43,16 +47,16 @@ def interrupt(
 ):
     """A run that fails at its writing of the segment after so many."""
     written = []
-    original = segments.write_segment
+    original = ShardStore.write_segment
 
-    def failing(chunk, folder):
+    def failing(store, chunk):
         if len(written) == after:
             raise OSError(28, "No space left on device")
         written.append(chunk.key)
-        return original(chunk, folder)
+        return original(store, chunk)
 
     with monkeypatch.context() as patch:
-        patch.setattr(segments, "write_segment", failing)
+        patch.setattr(ShardStore, "write_segment", failing)
         with pytest.raises(RunError, match="No space left on device") as caught:
             make_dataset(folders, output, *settings)
     assert "\n" not in str(caught.value)
@@ -78,7 +82,7 @@ def test_what_another_run_still_writes_is_not_taken_for_this_ones(
     outlived, output = tmp_path / "outlived", tmp_path / "made"
     interrupt(monkeypatch, folders, outlived, 7, "seed=3")
     interrupt(monkeypatch, folders, output, 2)
-    for folder in (outlived / "_unfinished").glob("*-train-*"):
+    for folder in (outlived / "_unfinished").glob("*-depthmask-train*"):
         shutil.copytree(folder, output / "_unfinished" / folder.name)
     make_dataset(folders, output)
     assert file_bytes(output) == file_bytes(dataset)
@@ -89,13 +93,13 @@ def test_a_job_that_outlives_its_run_finishes_nothing(
 ):
     output = tmp_path / "made"
     interrupt(monkeypatch, folders, output, 2)
-    make = segments.write_segment
+    make = ShardStore.write_segment
 
-    def begun_anew_meanwhile(chunk, folder):
-        (output / "_unfinished" / "run.json").write_text('{"recipe": {"seed": 3}}')
-        return make(chunk, folder)
+    def begun_anew_meanwhile(store, chunk):
+        (output / "_unfinished" / "provenance.json").write_text('{"recipe": {"seed": 3}}')
+        return make(store, chunk)
 
-    monkeypatch.setattr(segments, "write_segment", begun_anew_meanwhile)
+    monkeypatch.setattr(ShardStore, "write_segment", begun_anew_meanwhile)
     with pytest.raises(RunError, match="another run has been begun here"):
         make_dataset(folders, output)
     assert not (output / "manifest.json").exists()
@@ -122,17 +126,23 @@ def test_a_finished_shard_is_not_made_again(
     assert file_bytes(output) == file_bytes(dataset)
 
 
-def test_what_is_half_written_is_swept_away(
+def test_what_is_half_written_is_deleted(
     monkeypatch: pytest.MonkeyPatch, folders: InputFolders, tmp_path: Path
 ):
     output = tmp_path / "made"
     interrupt(monkeypatch, folders, output, after=7)
     work = output / "_unfinished"
     segment = next(work.rglob("*-n7-*.tfrecord"))
-    for name in ("abc.tfrecord.part", "0000000-n7-abc.part", "0000000-n7-abc.tfrecord"):
+    attempt = "abcabcabcabc"
+    for name in (
+        f"depthmask-train.tfrecord-00000-of-00004.{attempt}.part",
+        f"depthmask-train.tfrecord-00000-of-00004.{attempt}.part.{attempt}",  # composed
+        f"0000000-n7-{attempt}.json.{attempt}.part",
+        f"0000000-n7-{attempt}.tfrecord",
+    ):
         (segment.parent / name).write_bytes(b"torn")
-    Workspace(str(output)).sweep()
-    assert not list(work.rglob("*abc*"))
+    Workspace(str(output)).delete_partial()
+    assert not list(work.rglob(f"*{attempt}*"))
     assert len(list(work.rglob("*-n*.tfrecord"))) == len(list(work.rglob("*-n*.json"))) == 7
 
 
@@ -157,24 +167,21 @@ def test_a_damaged_segment_is_made_again(
 
 def test_a_segment_far_into_a_large_shard_is_found_again(tmp_path: Path):
     key = ChunkKey(ShardKey("train", 0), 12_345_680, 80)
-    layout = ShardLayout(
-        str(tmp_path), str(tmp_path / "work"), "5d1c0a2b", {"train": (20_000_000,)}
-    )
-    written = segments.write_segment(
-        EncodedChunk(key, b"records", "rows", {}, {}), layout.folder(key.shard)
-    )
+    store = ShardStore(str(tmp_path), str(tmp_path / "work"), "5d1c0a2b", {"train": (20_000_000,)})
+    written = store.write_segment(EncodedChunk(key, b"records", "rows", Tally()))
     with beam.Pipeline(options=pipeline_options(ONE_WORKER)) as pipeline:
-        stock = pipeline | beam.Create([key.shard]) | TakeStock(layout, lambda _: [key])
-        assert_that(stock[segments.SEGMENTS], equal_to([written]))
-        assert_that(stock[segments.CHUNKS], equal_to([]), label="Nothing is missing")
+        found = pipeline | beam.Create([key.shard]) | FindFinishedWork(store, lambda _: [key])
+        assert_that(found.made, equal_to([written]))
+        assert_that(found.missing, equal_to([]), label="Nothing is missing")
 
 
 def test_a_finished_dataset_is_left_as_it_is(
-    folders: InputFolders, dataset: Path, tmp_path: Path, capsys, encoded: list[int]
+    folders: InputFolders, dataset: Path, tmp_path: Path, caplog, encoded: list[int]
 ):
     output = Path(shutil.copytree(dataset, tmp_path / "copy"))
+    caplog.set_level(logging.INFO, "depthmask")
     make_dataset(folders, output)
-    assert "nothing is left to do" in capsys.readouterr().err
+    assert "nothing is left to do" in caplog.messages
     assert encoded == [] and file_bytes(output) == file_bytes(dataset)
 
 
@@ -287,7 +294,7 @@ def test_repair_makes_just_the_damaged_shards_again(
     damaged.write_bytes(data)
     (copy / "index.csv").write_text("lost")
     (copy / "statistics.json").unlink()
-    assert repair(str(copy), None, pipeline_options(ONE_WORKER)) == 2
+    assert len(repair(str(copy), None, ONE_WORKER).shards) == 2
     assert sum(encoded) == 32
     assert file_bytes(copy) == file_bytes(dataset)
 
@@ -302,11 +309,11 @@ def test_an_interrupted_repair_can_be_called_again(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(segments, "write_segment", failing)
+        patch.setattr(ShardStore, "write_segment", failing)
         with pytest.raises(RunError, match="No space left"):
-            repair(str(copy), None, pipeline_options(ONE_WORKER))
+            repair(str(copy), None, ONE_WORKER)
     assert not (copy / "manifest.json").exists()
-    assert repair(str(copy), None, pipeline_options(ONE_WORKER)) == 1
+    assert len(repair(str(copy), None, ONE_WORKER).shards) == 1
     assert file_bytes(copy) == file_bytes(dataset)
 
 
@@ -324,7 +331,7 @@ def test_an_interrupted_restart_is_never_taken_for_a_run(
         with pytest.raises(RunError, match="Input/output error"):
             make_dataset(folders, copy, "seed=3", restart=True)
     assert not (copy / "manifest.json").exists() and (copy / "index.csv").exists()
-    with pytest.raises(UserError, match="an unfinished run of another job"):
+    with pytest.raises(UserError, match="an unfinished dataset of another job"):
         make_dataset(folders, copy)
     make_dataset(folders, copy, restart=True)
     assert file_bytes(copy) == file_bytes(dataset)
@@ -335,10 +342,10 @@ def test_what_cannot_be_repaired_is_said(dataset: Path, tmp_path: Path):
     (copy / "foregrounds.tfrecord").write_bytes(b"lost")
     before = file_bytes(copy)
     with pytest.raises(UserError, match=r"foregrounds.tfrecord is missing or damaged"):
-        repair(str(copy), None, pipeline_options(ONE_WORKER))
+        repair(str(copy), None, ONE_WORKER)
     assert file_bytes(copy) == before
     with pytest.raises(UserError, match="no finished dataset"):
-        repair(str(tmp_path), None, pipeline_options(ONE_WORKER))
+        repair(str(tmp_path), None, ONE_WORKER)
 
 
 def test_a_chunk_that_is_made_twice_is_there_once(
@@ -352,11 +359,12 @@ def test_a_chunk_that_is_made_twice_is_there_once(
 
 
 def test_a_shard_that_is_found_finished_and_in_parts_comes_out_once():
-    """A runner that takes stock again after a loss may report both."""
+    """A runner that looks for finished work again after a loss may report both."""
     key = ShardKey("train", 0)
-    shard = Shard(key, "shard", "index.csv", 7, 70, 1, {}, {})
-    segment = Segment(ChunkKey(key, 0, 7), "gone.tfrecord", 70, 1, {}, {})
-    layout = ShardLayout("out", "out/_unfinished", "5d1c0a2b", {"train": (7,)})
+    store = ShardStore("out", "out/_unfinished", "5d1c0a2b", {"train": (7,)})
+    name, written = store.shard_name(key), WrittenFile("gone", 70, 1)
+    shard = Shard(name, (written, written), key, 7, Tally())
+    segment = Segment(name, 0, (written,), ChunkKey(key, 0, 7), Tally())
     with beam.Pipeline(options=pipeline_options(ONE_WORKER)) as pipeline:
         parts = pipeline | beam.Create([segment, shard, segment, shard])
-        assert_that(parts | AssembleShards(layout), equal_to([shard]))
+        assert_that(parts | JoinParts(store), equal_to([shard]))

@@ -18,8 +18,7 @@ from pipeline.inputs.folders import InputFolders
 from pipeline.inputs.prepare import prepare_inputs
 from pipeline.job import depth_stage
 from pipeline.recipes.loading import load_recipe
-from transforms.depth.kinds import load_depth_model
-from transforms.depth.model import ModelChoice
+from transforms.depth.keras_model import KerasModel
 from transforms.prepared import PreparedInputs
 
 RECIPE = load_recipe("default", ["canvas.width=32", "canvas.height=32", "canvas.fit=stretch"])
@@ -181,7 +180,7 @@ def test_models_that_are_none(tmp_path: Path, name: str, data: bytes):
     path = tmp_path / name
     path.write_bytes(data)
     with pytest.raises(DepthModelError, match=f"{name}: not a Keras model"):
-        load_depth_model(depth_stage(ModelChoice("keras", str(path)), RECIPE))
+        depth_stage(KerasModel(str(path)), RECIPE).load()
     assert not Path("harmed").exists()
 
 
@@ -193,7 +192,7 @@ def test_a_model_with_code_in_it_is_refused(tmp_path: Path):
     path = tmp_path / "lambda.keras"
     keras.Model(picture, code(picture)).save(path)
     with pytest.raises(DepthModelError, match=r"lambda.keras: not a Keras model"):
-        load_depth_model(depth_stage(ModelChoice("keras", str(path)), RECIPE))
+        depth_stage(KerasModel(str(path)), RECIPE).load()
 
 
 def test_a_picture_just_over_the_limit_is_refused_before_it_is_decoded(

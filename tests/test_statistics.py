@@ -8,7 +8,8 @@ from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 from depthmask.tally import LeftOut, Moments, Tally
-from transforms.statistics import StatisticsCombineFn, measure, measure_binary
+from transforms.measure import measure, measure_binary
+from transforms.statistics import StatisticsCombineFn
 
 RNG = np.random.default_rng(3)
 

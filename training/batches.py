@@ -37,7 +37,7 @@ class Shape:
 
 
 def make_batch(source: Source, shape: Shape, seed: int, step: int) -> tuple[Floats, Floats]:
-    """The batch of a step: pictures float32 [n, s, s, 3] in [0, 1], metres [n, s/2, s/2, 1]."""
+    """Returns a step's pictures, float32 [n, s, s, 3] in [0, 1], and metres [n, s/2, s/2, 1]."""
     rng = np.random.default_rng([seed, _BATCH, step])
     half = shape.size // 2
     images = np.empty((shape.count, shape.size, shape.size, 3), np.float32)
@@ -58,7 +58,7 @@ def make_batch(source: Source, shape: Shape, seed: int, step: int) -> tuple[Floa
 def batches(
     source: Source, seed: int, steps: Iterable[tuple[int, Shape]]
 ) -> Iterator[tuple[Floats, Floats]]:
-    """The batches of the given steps, in order, made ahead by threads."""
+    """Yields the batches of the given steps, in order, made ahead by threads."""
     with ThreadPoolExecutor(2) as pool:
         waiting: deque[Future[tuple[Floats, Floats]]] = deque()
         for step, shape in steps:
@@ -72,7 +72,7 @@ def batches(
 def _view(
     rng: np.random.Generator, rooms: tuple[Rooms, ...], size: int
 ) -> tuple[Image.Image, Floats]:
-    """Part of a room, most of it, at `size`, and its depth at half of that."""
+    """Returns most of a room, at `size`, and its depth at half of that."""
     number = int(rng.integers(sum(len(part.images) for part in rooms)))
     part = 0
     while number >= len(rooms[part].images):
@@ -93,7 +93,7 @@ def _view(
 def paste(
     rng: np.random.Generator, image: Image.Image, depth: Floats, figure: NDArray[np.uint8]
 ) -> tuple[Image.Image, Floats]:
-    """Put a figure in front of all that it covers, standing there or floating before it.
+    """Puts a figure in front of all that it covers, standing there or floating before it.
 
     `image` is s × s and `depth` [s / 2, s / 2]. A figure is flat: as far away as the nearest of
     what it covers (but for a few outliers), and at times nearer.
@@ -122,7 +122,7 @@ def paste(
 
 
 def photograph(rng: np.random.Generator, image: Image.Image) -> Floats:
-    """A picture as a random camera would have taken and stored it: float32 in [0, 1]."""
+    """Returns a picture as a random camera would have taken and stored it: float32 in [0, 1]."""
     size = image.width
     if rng.random() < 0.15:  # small once, and enlarged
         small = round(size * rng.uniform(0.4, 0.9))

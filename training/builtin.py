@@ -77,7 +77,7 @@ COURSE = Course(
 
 @keras.saving.register_keras_serializable("depthmask")  # type: ignore[untyped-decorator]
 def depth_loss(truth: Any, predicted: Any) -> Any:
-    """How wrong depths in metres are, [n, h, w, 1] both: one number.
+    """Returns how wrong depths in metres are, [n, h, w, 1] both, as one number.
 
     With d the difference of logarithms: |d|, |d| but for each picture's mean (what is wrong
     even at the right scale), and the slopes of d at four scales (edges where edges are).
@@ -107,7 +107,7 @@ def _compiled(steps: int) -> keras.Model:
 
 
 def train(course: Course, seed: int, work: Path) -> keras.Model:
-    """Draw what is missing in `work`, and train, or go on from the checkpoint there."""
+    """Draws what is missing in `work`, and trains, or resumes from the checkpoint there."""
     checkpoint = work / f"checkpoint-{seed}.keras"
     keras.utils.set_random_seed(seed)
     going_on = checkpoint.exists()
@@ -147,16 +147,16 @@ def _train_stage(
 
 
 def export(model: keras.Model, path: Path) -> None:
-    """Write what is shipped: the averaged weights, normalisation folded in, to predict only."""
+    """Writes what is shipped: the averaged weights, normalisation folded in, to predict only."""
     model.optimizer.finalize_variable_values(model.trainable_variables)
     path.parent.mkdir(parents=True, exist_ok=True)
     fold(model).save(path)
 
 
 def main() -> None:
-    """Draw rooms, train the depth network on them, and write it as a .keras file.
+    """Draws rooms, trains the depth network on them, and writes it as a .keras file.
 
-    What is drawn and a checkpoint are kept in the work folder: a run that was stopped goes on.
+    What is drawn and a checkpoint are kept in the work folder: a run that was stopped is resumed.
     """
     parser = argparse.ArgumentParser("python -m training.builtin", description=main.__doc__)
     parser.add_argument("work", type=Path, help="folder for the drawn rooms and the checkpoint")

@@ -40,7 +40,7 @@ class Scores:
 
 
 def score(predicted: Floats, truth: Floats) -> Scores:
-    """Compare two arrays of one shape, both in metres and above 0."""
+    """Compares two arrays of one shape, both in metres and above 0."""
     if predicted.shape != truth.shape:
         raise ValueError(f"depths of shape {predicted.shape} against a truth of {truth.shape}")
     p, t = predicted.astype(np.float64), truth.astype(np.float64)
@@ -54,7 +54,7 @@ def score(predicted: Floats, truth: Floats) -> Scores:
 
 
 def held_out(count: int, size: int, seed: int) -> Rooms:
-    """Rooms that no network has been trained on, whatever the seed."""
+    """Returns rooms that no network has been trained on, whatever the seed."""
     rooms = [draw(seed, HELD_OUT, size, index) for index in range(count)]
     return Rooms(
         np.stack([room.image for room in rooms]),
@@ -73,7 +73,7 @@ class Predictor:
         self._function = tf.function(lambda batch: model(batch, training=False))
 
     def depth(self, images: NDArray[np.uint8]) -> Floats:
-        """Metres, float32 [n, H, W], of pictures uint8 [n, H, W, 3]; enlarged to their size."""
+        """Returns metres, float32 [n, H, W], of pictures uint8 [n, H, W, 3], at their size."""
         height, width = images.shape[1:3]
         depths = []
         for start in range(0, len(images), _BATCH):
@@ -84,7 +84,7 @@ class Predictor:
         return np.stack(depths)
 
     def milliseconds(self, size: int) -> float:
-        """The time of a picture, size × size, in batches of 16: the middle of ten runs."""
+        """Returns the time per picture, size × size, in batches of 16: the median of ten runs."""
         batch = np.random.default_rng(0).random((_BATCH, size, size, 3), np.float32)
         self._function(batch)
         seconds = []
@@ -96,7 +96,7 @@ class Predictor:
 
 
 def draw_picture(path: Path, images: NDArray[np.uint8], truth: Floats, predicted: Floats) -> None:
-    """Write the pictures in a row, their true depth below, the predicted below that; near is light.
+    """Writes pictures in a row, their true depth below, the predicted below that; near is light.
 
     Each picture's two maps share one scale, logarithmic from its nearest to its farthest.
     """
@@ -110,7 +110,7 @@ def draw_picture(path: Path, images: NDArray[np.uint8], truth: Floats, predicted
 
 
 def main() -> None:
-    """Score a .keras depth model on held-out rooms, and time it."""
+    """Scores a .keras depth model on held-out rooms, and times it."""
     parser = argparse.ArgumentParser("python -m training.evaluate", description=main.__doc__)
     parser.add_argument("model", type=Path, help="the .keras file")
     parser.add_argument("--rooms", type=int, default=200, help="how many (default 200)")

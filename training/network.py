@@ -54,7 +54,7 @@ class _Builder:
         return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
 
     def merged(self, x: object, skip: object, filters: int, name: str) -> object:
-        """`x` doubled in size and added to what the encoder saw at that size."""
+        """Returns `x` doubled in size and added to what the encoder saw at that size."""
         x = layers.UpSampling2D(2, interpolation="nearest", name=f"{name}_up")(
             self.conv(x, filters, f"{name}_in", 1)
         )
@@ -64,10 +64,10 @@ class _Builder:
 
 
 def build(normalised: bool, widths: Widths = Widths()) -> keras.Model:
-    """A network that takes RGB in [0, 1], [n, H, W, 3], H and W multiples of 32.
+    """Returns a network from RGB in [0, 1], [n, H, W, 3], to metres, [n, H / 2, W / 2, 1].
 
-    It gives metres, [n, H / 2, W / 2, 1], between `NEAREST` and `FARTHEST`. Train it `normalised`;
-    `fold` then makes of it the same function without the normalisation.
+    H and W are multiples of 32, metres between `NEAREST` and `FARTHEST`. Train it `normalised`;
+    `fold` then makes the same function without the normalisation.
     """
     make = _Builder(normalised)
     image = keras.Input((None, None, 3), name="image")
@@ -111,7 +111,7 @@ def build(normalised: bool, widths: Widths = Widths()) -> keras.Model:
 
 
 def fold(model: keras.Model) -> keras.Model:
-    """The same function as a trained, normalised network: plain convolutions with biases."""
+    """Returns a trained, normalised network as plain convolutions with biases."""
     folded = build(normalised=False)
     for layer in folded.layers:
         if not layer.weights:

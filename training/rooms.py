@@ -48,7 +48,7 @@ FIGURES = PictureSet(_FIGURE, 200, 1000)
 
 
 def draw(seed: int, stream: int, size: int, index: int) -> Room:
-    """One room of a stream: the same for the same arguments."""
+    """Returns one room of a stream: the same for the same arguments."""
     return draw_room(np.random.default_rng([seed, stream, index]), size)
 
 
@@ -67,7 +67,7 @@ class _Shard:
         return self.folder / f"{kind}-{self.seed}-{self.pictures.size}-{self.start:06d}.npz"
 
     def write(self) -> None:
-        """Draw the pictures and write them, unless the file is there; renamed when complete."""
+        """Draws the pictures and writes them, unless the file is there; renamed when complete."""
         if self.path.exists():
             return
         indices = range(self.start, min(self.start + SHARD, self.pictures.count))
@@ -94,7 +94,7 @@ def _shards(folder: Path, seed: int, pictures: PictureSet) -> list[_Shard]:
 def draw_missing(
     folder: Path, seed: int, sets: Sequence[PictureSet], workers: int | None = None
 ) -> None:
-    """Draw what is missing of the sets, with `workers` processes (one for each core)."""
+    """Draws what is missing of the sets, with `workers` processes (one for each core)."""
     folder.mkdir(parents=True, exist_ok=True)
     shards = [s for pictures in sets for s in _shards(folder, seed, pictures)]
     missing = [shard for shard in shards if not shard.path.exists()]
@@ -107,7 +107,7 @@ def draw_missing(
 
 
 def load_rooms(folder: Path, seed: int, rooms: PictureSet) -> Rooms:
-    """The rooms of a set that `draw_missing` has drawn, in order."""
+    """Returns the rooms of a set that `draw_missing` has drawn, in order."""
     parts = []
     for shard in _shards(folder, seed, rooms):
         with np.load(shard.path) as file:
@@ -117,7 +117,7 @@ def load_rooms(folder: Path, seed: int, rooms: PictureSet) -> Rooms:
 
 
 def load_figures(folder: Path, seed: int, figures: PictureSet) -> list[NDArray[np.uint8]]:
-    """The cut-outs of a set that `draw_missing` has drawn: each RGBA, uint8 [h, w, 4]."""
+    """Returns the cut-outs of a set that `draw_missing` has drawn: each RGBA, uint8 [h, w, 4]."""
     cutouts: list[NDArray[np.uint8]] = []
     for shard in _shards(folder, seed, figures):
         with np.load(shard.path) as file:
@@ -126,7 +126,7 @@ def load_figures(folder: Path, seed: int, figures: PictureSet) -> list[NDArray[n
 
 
 def main() -> None:
-    """Draw everything that the training needs."""
+    """Draws everything that the training needs."""
     parser = argparse.ArgumentParser("python -m training.rooms", description=main.__doc__)
     parser.add_argument("work", type=Path, help="folder to keep the pictures in")
     parser.add_argument("--seed", type=int, default=0, help="what is drawn (default 0)")

@@ -33,7 +33,7 @@ def compose_chunk(spec: ChunkSpec, inputs: PreparedInputs, threshold: int | None
     return ComposedChunk(spec, images, masks)
 
 
-class _ComposeDoFn(beam.DoFn):  # type: ignore[misc]
+class _ComposeDoFn(beam.DoFn):
     def __init__(self, source: PreparedSource, mask_threshold: int | None) -> None:
         self._source = source
         self._threshold = mask_threshold
@@ -48,7 +48,7 @@ class _ComposeDoFn(beam.DoFn):  # type: ignore[misc]
 
 
 @dataclass
-class Compose(beam.PTransform):  # type: ignore[misc]
+class Compose(beam.PTransform):
     """From chunk specs to composites and masks, drawn from the prepared inputs.
 
     Masks are 255 where at least `mask_threshold` and 0 elsewhere, or soft where it is None.

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from depthmask.manifest import INDEX_COLUMNS
 from depthmask.tally import Tally
+from transforms.io.files import WrittenFile
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,22 @@ class Placement:
     y: int
     width: int
     height: int
+
+    @property
+    def features(self) -> dict[str, bytes | str | int]:
+        """The features of the example's record, its pictures aside."""
+        return {
+            "id": self.id,
+            "background": self.background,
+            "background_class": self.background_class,
+            "foreground": self.foreground,
+            "flip": int(self.flip),
+            "placement": self.index,
+            "x": self.x,
+            "y": self.y,
+            "width": self.width,
+            "height": self.height,
+        }
 
 
 @dataclass(frozen=True, order=True)
@@ -53,6 +74,18 @@ class ChunkSpec:
 
     key: ChunkKey
     placements: tuple[Placement, ...]
+
+    def index_rows(self, left_out: Collection[str] = ()) -> str:
+        """The chunk's rows of index.csv, one an example, in order, without the ids `left_out`."""
+        stream = io.StringIO()
+        shard = {"split": self.key.shard.split, "shard": self.key.shard.shard}
+        writer = csv.DictWriter(stream, INDEX_COLUMNS, lineterminator="\n")
+        writer.writerows(
+            placement.features | shard
+            for placement in self.placements
+            if placement.id not in left_out
+        )
+        return stream.getvalue()
 
 
 @dataclass(frozen=True)
@@ -81,36 +114,70 @@ class EncodedChunk:
 
 
 @dataclass(frozen=True)
-class Segment:
-    """A chunk's records in a file of their own, which wait to be joined into their shard.
+class Part:
+    """What one chunk has for one output file, in files of its own until all parts are joined.
 
-    `crc32c` is that of the records file; the description beside it holds all of this and the
-    chunk's index rows.
+    `order`: its place among the parts of `file`.
     """
 
-    key: ChunkKey
-    path: str
-    bytes: int
-    crc32c: int
-    tally: Tally
+    file: str
+    order: int
+    written: tuple[WrittenFile, ...]
 
     @property
-    def description_path(self) -> str:
-        """The JSON file beside the records."""
-        return f"{self.path.removesuffix('.tfrecord')}.json"
+    def paths(self) -> list[str]:
+        """Files that nobody needs once the output file stands."""
+        return [file.path for file in self.written]
 
 
 @dataclass(frozen=True)
-class Shard:
-    """A finished TFRecord file of the dataset; `index_path` holds its index rows.
+class Segment(Part):
+    """A chunk's records: its part of a shard. The description beside them has its index rows."""
+
+    key: ChunkKey
+    tally: Tally
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All that the chunk has made."""
+        return (self,)
+
+    @property
+    def description_path(self) -> str:
+        return f"{self.written[0].path.removesuffix('.tfrecord')}.json"
+
+    @property
+    def paths(self) -> list[str]:
+        return [*super().paths, self.description_path]
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """A finished file of the output. `written`: it, and what the work folder keeps of it."""
+
+    name: str
+    written: tuple[WrittenFile, ...]
+
+    @property
+    def bytes(self) -> int:
+        return self.written[0].bytes
+
+    @property
+    def crc32c(self) -> int:
+        return self.written[0].crc32c
+
+
+@dataclass(frozen=True)
+class Shard(OutputFile):
+    """A finished TFRecord file of the dataset; its rows of index.csv are kept.
 
     `examples` are those in it; what was left out comes on top.
     """
 
     key: ShardKey
-    path: str
-    index_path: str
     examples: int
-    bytes: int
-    crc32c: int
     tally: Tally = field(repr=False)
+
+    @property
+    def index_path(self) -> str:
+        return self.written[1].path

@@ -1,52 +1,21 @@
-"""From arrays to records: encoded pictures, tf.train.Example, index rows, statistics."""
+"""From arrays to records: encoded pictures in tf.train.Example, with their exact statistics."""
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import apache_beam as beam
 import numpy as np
 from apache_beam.metrics import Metrics
 
-from depthmask.manifest import INDEX_COLUMNS
 from depthmask.tally import LeftOut, Tally
 from transforms.codecs import ImageCodec, MaskCodec, encode_image, encode_mask
 from transforms.depth.storage import DepthStorage, is_flat
-from transforms.elements import ChunkSpec, ComposedChunk, EncodedChunk, Placement
+from transforms.elements import ComposedChunk, EncodedChunk
 from transforms.io.records import frame_record, serialize_example
-from transforms.statistics import measure, measure_binary
-
-
-def example_features(placement: Placement) -> dict[str, bytes | str | int]:
-    """The features that say what an example is; its pictures come on top."""
-    return {
-        "id": placement.id,
-        "background": placement.background,
-        "background_class": placement.background_class,
-        "foreground": placement.foreground,
-        "flip": int(placement.flip),
-        "placement": placement.index,
-        "x": placement.x,
-        "y": placement.y,
-        "width": placement.width,
-        "height": placement.height,
-    }
-
-
-def index_rows(spec: ChunkSpec, left_out: Collection[str] = ()) -> str:
-    """The chunk's rows of index.csv, one an example, in order, but for the ids `left_out`."""
-    stream = io.StringIO()
-    shard = spec.key.shard
-    writer = csv.DictWriter(stream, INDEX_COLUMNS, lineterminator="\n")
-    for placement in spec.placements:
-        if placement.id in left_out:
-            continue
-        writer.writerow(example_features(placement) | {"split": shard.split, "shard": shard.shard})
-    return stream.getvalue()
+from transforms.measure import measure, measure_binary
 
 
 @dataclass(frozen=True)
@@ -62,7 +31,7 @@ class RecordEncoder:
     depth: DepthStorage | None
 
     def encode(self, chunk: ComposedChunk) -> EncodedChunk:
-        """Examples whose depth says nothing are left out, and said to be."""
+        """Skips examples with non-finite or constant depth and lists them in `left_out`."""
         placements, images, masks = chunk.spec.placements, chunk.images, chunk.masks
         left_out: tuple[LeftOut, ...] = ()
         if self.depth is not None and chunk.depths is not None:
@@ -87,13 +56,13 @@ class RecordEncoder:
             moments["depth"] = measure(stored)
         records = []
         for i, placement in enumerate(placements):
-            features = example_features(placement)
+            features = placement.features
             features |= {name: encoded[i] for name, encoded in pictures.items()}
             records.append(frame_record(serialize_example(features)))
         return EncodedChunk(
             key=chunk.spec.key,
             records=b"".join(records),
-            index_rows=index_rows(chunk.spec, {example.id for example in left_out}),
+            index_rows=chunk.spec.index_rows({example.id for example in left_out}),
             tally=Tally(
                 moments=moments,
                 picture_bytes={name: sum(map(len, encoded)) for name, encoded in pictures.items()},
@@ -102,7 +71,7 @@ class RecordEncoder:
         )
 
 
-class _EncodeDoFn(beam.DoFn):  # type: ignore[misc]
+class _EncodeDoFn(beam.DoFn):
     def __init__(self, encoder: RecordEncoder) -> None:
         self._encoder = encoder
         self._examples = Metrics.counter("depthmask", "examples")
@@ -119,7 +88,7 @@ class _EncodeDoFn(beam.DoFn):  # type: ignore[misc]
 
 
 @dataclass
-class Encode(beam.PTransform):  # type: ignore[misc]
+class Encode(beam.PTransform):
     """From composed chunks to encoded ones."""
 
     encoder: RecordEncoder

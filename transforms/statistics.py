@@ -1,4 +1,4 @@
-"""Exact per-channel statistics: integer sums, merged in any order to the same digits."""
+"""Statistics in the graph: exact sums, merged in any order to the same digits."""
 
 from __future__ import annotations
 
@@ -6,77 +6,11 @@ import operator
 from collections.abc import Iterable
 
 import apache_beam as beam
-import numpy as np
 
-from depthmask.tally import STD_UNIT, Moments, Tally
-
-# Up to this many rows of squared uint8 values add up exactly in float32 (256 * 255**2 < 2**24).
-_EXACT_ROWS = 256
+from depthmask.tally import Tally
 
 
-def measure(pictures: np.ndarray) -> Moments:
-    """The moments of `pictures`, uint8 or uint16 [n, H, W] or [n, H, W, C]."""
-    if pictures.dtype not in (np.uint8, np.uint16):
-        raise TypeError(f"statistics are kept of uint8 and uint16 pictures, not {pictures.dtype}")
-    n, height, width = pictures.shape[:3]
-    channels = pictures.shape[3] if pictures.ndim == 4 else 1
-    peak = int(np.iinfo(pictures.dtype).max)
-    sums, squares = _column_sums(pictures.reshape(n, height, width * channels))
-    sums = sums.reshape(n, width, channels).sum(axis=1)
-    squares = squares.reshape(n, width, channels).sum(axis=1)
-    return _moments(sums, squares, height * width, peak)
-
-
-def measure_binary(pictures: np.ndarray) -> Moments:
-    """What `measure` gives of pictures of 0 and 255 alone, uint8 [n, H, W], by counting."""
-    n, height, width = pictures.shape
-    counts = np.array([np.count_nonzero(picture) for picture in pictures], np.int64).reshape(n, 1)
-    return _moments(255 * counts, 255**2 * counts, height * width, 255)
-
-
-def _moments(sums: np.ndarray, squares: np.ndarray, area: int, peak: int) -> Moments:
-    """From the sums of each picture of `area` pixels and of their squares, int64 [n, C]."""
-    n = len(sums)
-    variances = np.maximum(squares / area - (sums / area) ** 2, 0.0)
-    image_stds = np.rint(np.sqrt(variances) / peak / STD_UNIT).astype(np.int64)
-    return Moments(
-        images=n,
-        pixels=n * area,
-        peak=peak,
-        sums=_exact_total(sums),
-        squares=_exact_total(squares),
-        image_stds=tuple(image_stds.sum(axis=0).tolist()),
-    )
-
-
-def _exact_total(per_image: np.ndarray) -> tuple[int, ...]:
-    return tuple(per_image.sum(axis=0).tolist())
-
-
-def _column_sums(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Exact sums over axis 1 of `rows` [n, H, X] and of its squares, as int64 [n, X].
-
-    uint8 goes through float32 matrix products, which are several times as fast as numpy's integer
-    sums and exact while a block's sum stays below 2**24; uint16 needs float64: a column's sum stays
-    below 2**53, a picture's squares need not.
-    """
-    n, height, columns = rows.shape
-    dtype, block = (np.float32, _EXACT_ROWS) if rows.dtype == np.uint8 else (np.float64, height)
-    totals = np.zeros((2, n, columns), np.int64)
-    for top in range(0, height, block):
-        part = rows[:, top : top + block]
-        ones = np.ones(part.shape[1], dtype)
-        values = np.empty(part.shape[1:], dtype)
-        sums, squares = found = np.empty(totals.shape, dtype)
-        for i in range(n):
-            values[...] = part[i]
-            np.matmul(ones, values, out=sums[i])
-            np.matmul(ones, np.square(values, out=values), out=squares[i])
-        totals += found.astype(np.int64)
-    return totals[0], totals[1]
-
-
-class StatisticsCombineFn(beam.CombineFn):  # type: ignore[misc]
+class StatisticsCombineFn(beam.CombineFn):
     """Accumulates tallies; per-channel mean and std are properties of the moments in the result."""
 
     def create_accumulator(self) -> Tally:
@@ -92,7 +26,7 @@ class StatisticsCombineFn(beam.CombineFn):  # type: ignore[misc]
         return accumulator
 
 
-class ChannelStatistics(beam.PTransform):  # type: ignore[misc]
+class ChannelStatistics(beam.PTransform):
     """From finished shards to the tally of the whole dataset.
 
     Shards carry the exact sums of their pixels, so that a resumed or repaired run adds up to the

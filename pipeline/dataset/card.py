@@ -180,8 +180,8 @@ def _loading(facts: CardFacts) -> Iterator[str]:
     yield f"    image = tf.io.{decode}  # uint8"
     yield '    mask = tf.io.decode_image(pictures["mask"])  # uint8, 0 … 255'
     if facts.depth:
-        bits = "uint16" if facts.recipe.depth.storage == "metric16" else "uint8"
-        yield f'    depth = tf.io.decode_image(pictures["depth"], dtype=tf.{bits})  # see below'
+        dtype = facts.recipe.depth.dtype
+        yield f'    depth = tf.io.decode_image(pictures["depth"], dtype=tf.{dtype})  # see below'
     yield "```"
 
 
@@ -245,26 +245,15 @@ def _making(facts: CardFacts) -> Iterator[str]:
     }[recipe.masks.source]
     yield f"- Masks are from {source}, {cut}."
     if facts.depth:
-        yield f"- Depth was estimated on the composites by {facts.depth['model']}; {_depth(facts)}."
+        unit = "metres" if facts.depth["unit"] == "metre" else "no unit"
+        meaning = recipe.depth.describe(facts.depth["quantity"].replace("_", " "), unit)
+        yield f"- Depth was estimated on the composites by {facts.depth['model']}; {meaning}."
     versions = ", ".join(f"{name} {version}" for name, version in facts.made_with.items())
     yield f"- Seed {recipe.seed}; {versions}."
     yield (
         "- `recipe.yaml` has every setting, `manifest.json` the checksum of every file. The same "
         "inputs, recipe and versions give the same bytes."
     )
-
-
-def _depth(facts: CardFacts) -> str:
-    """What a stored value says."""
-    assert facts.depth is not None
-    quantity, scale = facts.depth["quantity"].replace("_", " "), facts.depth["scale"]
-    if facts.recipe.depth.storage == "metric16":
-        unit = "metres" if facts.depth["unit"] == "metre" else "no unit"
-        return f"a stored value × {scale:.6g} is {quantity} in {unit}"
-    value = "value"
-    if facts.recipe.depth.storage == "plasma8":
-        value = "colour's place (0 … 255) on the plasma colour map"
-    return f"a stored {value} / 255 is {quantity} from the least (0) to the greatest (1) of its map"
 
 
 def _limits(facts: CardFacts) -> Iterator[str]:
@@ -281,7 +270,7 @@ def _limits(facts: CardFacts) -> Iterator[str]:
         yield "- Masks are stored as JPEG, not exactly at their edges: take what is at least 128."
     if facts.depth:
         yield "- Depth is a model's estimate, not a measurement."
-        if recipe.depth.storage != "metric16":
+        if not recipe.depth.absolute:
             yield "- Each depth map is stretched to its own range: maps cannot be compared."
     if recipe.splits.by == "example" and len(facts.splits) > 1:
         yield "- Backgrounds and foregrounds of one split are known from the others."

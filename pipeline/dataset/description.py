@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from depthmask.manifest import FORMAT_VERSION
+from depthmask.manifest import FORMAT_VERSION, ModelIdentity
 from depthmask.tally import Tally
 from pipeline.recipes.schema import Recipe
 from pipeline.run.workspace import Workspace
@@ -22,9 +22,7 @@ class DepthInfo:
     height: int
     quantity: str
     metric: bool
-    kind: str
-    model: str
-    crc32c: str
+    model: ModelIdentity
 
 
 @dataclass(frozen=True)
@@ -51,12 +49,7 @@ class DatasetDescription:
         return {
             "recipe": self.recipe.model_dump(mode="json"),
             "inputs": self.input_checksums,
-            "depth_model": self.depth
-            and {
-                "kind": self.depth.kind,
-                "name": self.depth.model,
-                "crc32c": self.depth.crc32c,
-            },
+            "depth_model": self.depth and self.depth.model.to_json(),
             "made_with": self.versions,
         }
 
@@ -67,7 +60,7 @@ def manifest_json(
     """What the dataset consists of, and what made it."""
     return {
         "format": FORMAT_VERSION,
-        "run": description.run,
+        "provenance": description.run,
         "examples": sum(shard.examples for shard in shards),
         "backgrounds": description.backgrounds,
         "foregrounds": description.foregrounds,
@@ -77,7 +70,7 @@ def manifest_json(
         "files": {name: {"crc32c": checksums[name]} for name in sorted(checksums)},
         "shards": [
             {
-                "file": shard.path.replace("\\", "/").rsplit("/", 1)[-1],
+                "file": shard.name,
                 "split": shard.key.split,
                 "examples": shard.examples,
                 "bytes": shard.bytes,
@@ -92,8 +85,7 @@ def manifest_json(
 def depth_json(description: DatasetDescription) -> dict[str, Any] | None:
     """What stored depth means: value × `scale` is `quantity`.
 
-    In metres where `unit` says so; else relative, by norm8 and plasma8 from the least (0) to the
-    greatest (1) value of each map.
+    In metres where `unit` says so; else relative.
     """
     depth, storage = description.depth, description.recipe.depth
     if depth is None:
@@ -101,9 +93,9 @@ def depth_json(description: DatasetDescription) -> dict[str, Any] | None:
     return {
         "storage": storage.storage,
         "quantity": depth.quantity,
-        "unit": "metre" if depth.metric and storage.storage == "metric16" else None,
+        "unit": "metre" if depth.metric and storage.absolute else None,
         "scale": storage.step,
         "width": depth.width,
         "height": depth.height,
-        "model": depth.model if depth.kind == "builtin" else f"{depth.kind}:{depth.model}",
+        "model": str(depth.model),
     }

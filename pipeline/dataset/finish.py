@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -13,9 +12,8 @@ from depthmask.tally import Tally
 from pipeline.dataset.card import CardFacts, SplitFacts, dataset_card
 from pipeline.dataset.description import DatasetDescription, depth_json, manifest_json
 from pipeline.dataset.tfds import dataset_info_json, features_json
-from pipeline.run.workspace import differences
 from transforms.elements import Shard
-from transforms.io.files import crc_text, exists, read_files, replace_file
+from transforms.io.files import crc_text, exists, read_files
 from transforms.prepared import PreparedSource
 
 _CHANNELS = {
@@ -32,8 +30,7 @@ def finish_dataset(description: DatasetDescription, shards: Sequence[Shard], tal
     Runs again harmlessly, should the runner retry it: the work folder is left to the launcher.
     """
     workspace = description.workspace
-    if differences(workspace.read_run(), json.loads(json.dumps(description.run))):
-        raise RuntimeError(f"{workspace.output}: another run has been begun here, with --restart")
+    workspace.check_unchanged(description.run)
     order = list(description.recipe.splits.fractions)
     shards = sorted(shards, key=lambda shard: (order.index(shard.key.split), shard.key.shard))
     statistics = statistics_json(description.input_tally + tally)
@@ -52,8 +49,7 @@ def finish_dataset(description: DatasetDescription, shards: Sequence[Shard], tal
     checksums = dict(description.input_checksums)
 
     def write(name: str, parts: Iterable[bytes]) -> str:
-        part_path = workspace.work_path(f"{name}.{uuid.uuid4().hex[:12]}.part")
-        return crc_text(replace_file(workspace.path(name), part_path, parts))
+        return crc_text(workspace.write(name, parts))
 
     checksums["index.csv"] = write("index.csv", itertools.chain([header.encode()], index_parts))
     for name, text in texts.items():

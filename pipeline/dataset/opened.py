@@ -11,7 +11,7 @@ import yaml
 
 from depthmask.errors import UserError, first_line
 from pipeline.recipes.schema import Recipe
-from transforms.io.files import join, read_file
+from transforms.io.files import AnyPath, checked_path, join, read_file
 
 _T = TypeVar("_T")
 
@@ -29,8 +29,9 @@ class Dataset:
         return join(self.path, name)
 
 
-def open_dataset(path: str) -> Dataset:
+def open_dataset(path: AnyPath) -> Dataset:
     """Raises UserError where there is no finished dataset, or one that does not describe itself."""
+    path = checked_path(path)
     repair = "verify --repair writes it anew."
     return Dataset(
         path,

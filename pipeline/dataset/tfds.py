@@ -21,9 +21,8 @@ def features_json(description: DatasetDescription) -> dict[str, Any]:
     }
     if description.depth:
         depth, storage = description.depth, recipe.depth
-        dtype = "uint16" if storage.storage == "metric16" else "uint8"
         features["depth"] = _image(
-            depth.height, depth.width, storage.channels, storage.codec.format, dtype
+            depth.height, depth.width, storage.channels, storage.codec.format, storage.dtype
         )
     features |= {name: _text() for name in ("background", "background_class", "foreground")}
     features["flip"] = _scalar("bool")

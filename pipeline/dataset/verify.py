@@ -6,7 +6,7 @@ import csv
 import functools
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,11 +22,10 @@ from pipeline.run.cores import usable_cores
 from pipeline.run.pool import WorkerPool
 from transforms.codecs import encode_image, encode_mask
 from transforms.cutout import binarise, paste_mask, resize
-from transforms.encode import index_rows
-from transforms.io.files import crc_text, join, open_file, stored_checksum
+from transforms.io.files import AnyPath, crc_text, join, open_file, stored_checksum
+from transforms.measure import measure
 from transforms.prepared import PreparedInputs, PreparedSource
 from transforms.quiet import quiet_stderr
-from transforms.statistics import measure
 
 # JPEG codes blocks of at most 16×16 pixels one by one; its decoders smooth chroma over the border.
 _JPEG_BLOCK = 16
@@ -73,27 +72,27 @@ class ShardReport:
         self.problems.setdefault(check, []).append(problem)
 
 
-def verify(path: str, sample: int | None = None) -> Iterator[Check]:
-    """Checks the dataset in `path`, decoding all examples or about `sample` of them.
+def verify(dataset: AnyPath, sample: int | None = None) -> Iterator[Check]:
+    """Checks a dataset, decoding all examples or about `sample` of them.
 
     Yields one `Check` after another; the dataset is right when none has problems.
     """
-    dataset = open_dataset(path)
-    files = check_files(dataset)
+    opened = open_dataset(dataset)
+    files = check_files(opened)
     yield files
     if any("missing" in problem for problem in files.problems):
         return
     try:
-        source = PreparedSource.of_dataset(path)
+        source = PreparedSource.of_dataset(opened.path)
     except ValueError as error:
         yield Check("inputs", problems=[f"the prepared inputs are damaged: {error}"])
         return
-    yield _check_inputs(dataset, source)
-    index = _check_index(dataset, source)
+    yield _check_inputs(opened, source)
+    index = _check_index(opened, source)
     yield index
     if index.problems:
         return
-    yield from _check_examples(dataset, index.starts, sample)
+    yield from _check_examples(opened, index.starts, sample)
 
 
 def check_files(dataset: Dataset) -> Check:
@@ -365,7 +364,7 @@ class _ExampleChecker:
         with open_file(join(self.dataset.path, "index.csv")) as file:
             file.seek(start or 0)
             for key in self._plan.chunk_keys(self._plan.shard_keys()[number]):
-                text = index_rows(self._plan.chunk(key), left_out)
+                text = self._plan.chunk(key).index_rows(left_out)
                 if file.read(len(text.encode())) != text.encode():
                     report.add(
                         "records", f"index.csv, from byte {start}: not what the recipe places"
@@ -418,16 +417,9 @@ class _ExampleChecker:
         report.examples += n
 
     def _check_depth(self, names: list[str], stored: np.ndarray, report: ShardReport) -> None:
-        """metric16 stores no 0; norm8 and plasma8 stretch each map end to end; none is flat."""
-        storage = self._recipe.depth
-        lossy = storage.codec.format == "jpeg"
         for name, depth in zip(names, stored, strict=True):
-            if (depth == depth[:1, :1]).all():
-                report.add("depth", f"{name}: the same depth in every pixel")
-            elif storage.storage == "metric16" and (depth == 0).any():
-                report.add("depth", f"{name}: pixels without depth")
-            elif not lossy and not all((depth == end).all(axis=2).any() for end in storage.ends):
-                report.add("depth", f"{name}: not from the least to the greatest value")
+            if fault := self._recipe.depth.fault(depth):
+                report.add("depth", f"{name}: {fault}")
 
     def _check_outside(
         self, name: str, image: np.ndarray, background: str, box: _Box, report: ShardReport
@@ -492,14 +484,3 @@ def _touched(start: int, stop: int, jpeg: bool) -> slice:
         start = start // _JPEG_BLOCK * _JPEG_BLOCK - _JPEG_BORDER
         stop = -(-stop // _JPEG_BLOCK) * _JPEG_BLOCK + _JPEG_BORDER
     return slice(max(0, start), max(0, stop))
-
-
-def report(checks: Iterable[Check], sample: int | None = None) -> bool:
-    """Prints one line a check of the dataset, or of that sample of it; says whether all hold."""
-    good = True
-    for check in checks:
-        print(check, flush=True)
-        good = good and not check.problems
-    looked_at = "dataset" if sample is None else "sample"
-    print(f"The {looked_at} is right." if good else "The dataset is NOT right.")
-    return good

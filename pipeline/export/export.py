@@ -1,341 +1,189 @@
-"""Exporting a finished dataset: checks, the Beam graph, what is left behind."""
+"""Exporting a finished dataset: what is checked before, and after."""
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
 import json
+import logging
 import os
-import re
-import sys
-import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.pvalue import AsIter, AsList
+from typing import TYPE_CHECKING, Any
 
 from depthmask.errors import UserError
+from depthmask.manifest import MANIFEST
 from pipeline.dataset.opened import Dataset, open_dataset
 from pipeline.dataset.verify import check_files
 from pipeline.export.layouts import LAYOUTS
-from pipeline.export.pieces import (
-    PIECE_DESCRIPTION,
-    ExportedFile,
-    ExportJob,
-    MadePiece,
-    Piece,
-    Share,
-    find_finished,
-    find_pieces,
-    join_container,
-    make_piece,
-    piece_files,
-    plan_pieces,
-)
-from pipeline.run.disk import check_room_on_disk, size_text
-from pipeline.run.lock import at_work
+from pipeline.export.pieces import ExportJob, SourceShard, piece_files
+from pipeline.run.disk import check_disk_space, size_text
+from pipeline.run.lock import locked
 from pipeline.run.progress import Progress
-from pipeline.run.submit import run_pipeline
-from pipeline.run.workspace import WORK_FOLDER, differences
-from transforms.io.files import (
-    crc_text,
-    delete_files,
-    delete_folder,
-    exists,
-    file_checksum,
-    is_local,
-    join,
-    list_files,
-    read_file,
-    replace_file,
-)
+from pipeline.run.workspace import EXPORT, State, Workspace, provenance_checksum
+from transforms.elements import ShardKey
+from transforms.io.files import AnyPath, checked_path, crc_text, file_checksum, is_local, read_file
 from transforms.prepared import PreparedSource
 
-# What an export is of: in the work folder until it is finished, then beside its files.
-EXPORT = "export.json"
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+_log = logging.getLogger("depthmask")
 # Examples that are looked at to learn how large the export will be.
 _SAMPLE = 200
 _ENTRY_BYTES = 250
-# All that an export puts into its work folder.
-_OUR_WORK = re.compile(
-    r"lock\.json.*|export\.json|[^/]+\.(part|entries)|(\d{6}|done)-[0-9a-f]+\.json"
-)
 
 
 @dataclass(frozen=True)
-class Destination:
-    """The folder of an export."""
+class Exported:
+    """A finished export. `containers`: their sizes in bytes, by name.
+
+    `loose_files` pictures of `loose_bytes` in all lie in folders.
+    """
 
     output: str
+    examples: int
+    containers: dict[str, int]
+    loose_files: int
+    loose_bytes: int
 
-    def path(self, name: str) -> str:
-        return join(self.output, name)
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
 
-    @property
-    def work_folder(self) -> str:
-        return self.path(WORK_FOLDER)
-
-    def work_path(self, name: str) -> str:
-        return join(self.work_folder, name)
-
-    def read(self, path: str) -> dict[str, Any] | None:
-        """What an export is of, or None where there is none."""
-        if not exists(path):
-            return None
-        try:
-            data = json.loads(read_file(path))
-        except ValueError:
-            return None
-        return data if isinstance(data, dict) and "layout" in data else None
-
-    def look(self, run: dict[str, Any]) -> bool:
-        """Says whether the export is finished. Raises UserError for a folder of something else."""
-        if is_local(self.output):
-            for path in (Path(self.output), *Path(self.output).parents):
-                if path.is_file():
-                    raise UserError(f"{path} is a file. Give a new folder.")
-        finished = self.read(self.path(EXPORT))
-        found = finished or self.read(self.work_path(EXPORT))
-        if found is not None:
-            lines = differences({key: found.get(key) for key in run}, run)
-            if lines:
-                listing = "\n".join(f"  {line}" for line in lines)
-                raise UserError(
-                    f"{self.output} holds another export. What differs:\n{listing}\n"
-                    "Give a new folder."
-                )
-            return finished is not None
-        work = join(self.work_folder, "")
-        names = [file.path for file in list_files(self.output)]
-        foreign = [
-            name
-            for name in names
-            if not (name.startswith(work) and _OUR_WORK.fullmatch(name.removeprefix(work)))
-        ]
-        if foreign:
-            raise UserError(
-                f"{self.output} is not empty (it holds {foreign[0]}). Give a new folder."
-            )
-        return False
-
-    def tidy(self) -> None:
-        """Deletes the work folder where nothing was begun, or nothing is left to do."""
-        if exists(self.path(EXPORT)) or not exists(self.work_path(EXPORT)):
-            delete_folder(self.work_folder)
+    def _lines(self) -> Iterator[str]:
+        for name, size in self.containers.items():
+            yield f"{name}: {size_text(size)}"
+        if self.loose_files:
+            yield f"in folders: {self.loose_files:,} files, {size_text(self.loose_bytes)}"
+        yield f"{self.examples:,} examples are in {self.output}"
 
 
-def export(path: str, output: str, layout_name: str, options: PipelineOptions) -> None:
-    """Writes the dataset in `path` into the folder `output` in a layout, or goes on with that.
+def export_dataset(
+    dataset: AnyPath, output: AnyPath, layout: str, options: Sequence[str] = ()
+) -> Exported:
+    """Writes a dataset into the folder `output` in a layout, or goes on with that.
 
-    Files are renamed into place when they are whole, ``export.json`` last of all; pictures that lie
-    in folders are written there one by one. Raises UserError, with nothing harmed, where the
-    dataset is unfinished, damaged or lacks what the layout has, and where `output` holds something
-    else or has no room; RunError where the run fails.
+    `options`: Beam's, as the command line takes them. Files are renamed into place when they are
+    whole, ``export.json`` last of all; pictures that lie in folders are written there one by one.
+    Raises UserError, with nothing harmed, where the dataset is unfinished, damaged or lacks what
+    the layout needs, and where `output` holds something else or its disk is too full; RunError
+    where the run fails.
     """
-    dataset = open_dataset(path)
-    destination = Destination(output)
-    run = _run(dataset, layout_name)
-    if destination.look(run):
-        _check_files_are_there(destination)
-        print("nothing is left to do", file=sys.stderr)
-        return
-    print("checking the dataset", file=sys.stderr)
-    damaged = check_files(dataset).problems
-    if damaged:
-        raise UserError(
-            f"{path} is damaged: {damaged[0]}. Mend it by: depthmask verify --repair {path}"
-        )
-    LAYOUTS[layout_name].check(dataset, PreparedSource.of_dataset(path))
-    job = _job(dataset, destination, layout_name)
-    pieces = plan_pieces(job, dataset.manifest["shards"])
-    if destination.read(destination.work_path(EXPORT)) is None:
-        _check_room(job, pieces)
-    with at_work(destination):
-        data = json.dumps(run, indent=2).encode()
-        replace_file(destination.work_path(EXPORT), destination.work_path(f"{EXPORT}.part"), [data])
-        _run_job(job, pieces, run, options)
-    _check_files_are_there(destination)
-    _print_summary(destination)
+    path, output = checked_path(dataset), checked_path(output)
+    if layout not in LAYOUTS:
+        raise UserError(f"there is no layout {layout!r}. Give one of: {', '.join(LAYOUTS)}.")
+    from pipeline.run.options import pipeline_options  # only a graph that is run needs Beam
+
+    beam_options = pipeline_options(options, {"DIR": path, "DEST": output})
+    opened = open_dataset(path)
+    provenance = _provenance(opened, layout)
+    workspace = Workspace(output, EXPORT)
+    with locked(workspace) as state:
+        if state is not State.FRESH:
+            workspace.refuse_another(state, provenance)
+        if state is State.FINISHED:
+            _log.info("nothing is left to do")
+        else:
+            _check_dataset(opened, layout)
+            job = _job(opened, workspace, layout, provenance)
+            if state is State.FRESH:
+                check_disk_space(output, "the export", _bytes_needed(job))
+            workspace.delete_partial()
+            workspace.write_provenance(provenance)
+            _run(job, provenance, beam_options)
+    return _open_export(workspace)
 
 
-def _run(dataset: Dataset, layout_name: str) -> dict[str, Any]:
+def _provenance(dataset: Dataset, layout_name: str) -> dict[str, Any]:
     """What decides an export's bytes."""
     names = ("depthmask", "numpy", "pillow")
     return {
         "layout": layout_name,
-        "dataset": crc_text(file_checksum(dataset.file("manifest.json"))[0]),
-        "made_with": {name: importlib.metadata.version(name) for name in names},
+        "dataset": crc_text(file_checksum(dataset.file(MANIFEST))[0]),
+        "versions": {name: importlib.metadata.version(name) for name in names},
     }
 
 
-def _job(dataset: Dataset, destination: Destination, layout_name: str) -> ExportJob:
+def _check_dataset(dataset: Dataset, layout_name: str) -> None:
+    """Raises UserError where it is damaged, or lacks what the layout needs."""
+    _log.info("checking the dataset")
+    damaged = check_files(dataset).problems
+    if damaged:
+        raise UserError(
+            f"{dataset.path} is damaged: {damaged[0]}. Repair it with: depthmask verify --repair "
+            f"{dataset.path}"
+        )
+    LAYOUTS[layout_name].check(dataset, PreparedSource.of_dataset(dataset.path))
+
+
+def _job(
+    dataset: Dataset, workspace: Workspace, layout_name: str, provenance: dict[str, Any]
+) -> ExportJob:
     features = json.loads(read_file(dataset.file("features.json")))["featuresDict"]["features"]
+    shards: dict[ShardKey, SourceShard] = {}
+    first = 0
+    in_split: dict[str, int] = {}
+    for entry in dataset.manifest["shards"]:
+        split = entry["split"]
+        number = in_split[split] = in_split.get(split, -1) + 1
+        shards[ShardKey(split, number)] = SourceShard(entry["file"], first, entry["examples"])
+        first += entry["examples"]
     return ExportJob(
+        output=workspace.output,
+        work_folder=workspace.work_folder,
+        run=provenance_checksum(provenance),
         layout_name=layout_name,
         dataset=dataset.path,
-        output=destination.output,
-        work_folder=destination.work_folder,
-        total=sum(shard["examples"] for shard in dataset.manifest["shards"]),
+        shards=shards,
         features=features,
         depth=dataset.manifest["depth"],
     )
 
 
-def _check_files_are_there(destination: Destination) -> None:
-    """Local files, by their sizes; pictures in folders by their number."""
-    if not is_local(destination.output):
-        return
-    description = json.loads(read_file(destination.path(EXPORT)))
-    for entry in description["files"]:
-        path = destination.path(entry["name"])
-        if not os.path.exists(path) or os.path.getsize(path) != entry["bytes"]:
-            raise UserError(f"{path} is missing or damaged. Export into a new folder.")
-    found = sum(len(names) for folder, _, names in os.walk(destination.output))
-    missing = description["in_folders"]["files"] + len(description["files"]) + 1 - found
-    if missing > 0:
-        raise UserError(
-            f"{destination.output}: {missing:,} pictures are missing. Export into a new folder."
-        )
-
-
-def _check_room(job: ExportJob, pieces: list[Piece]) -> None:
-    """Raises UserError where the disk has no room; what the export will need is measured."""
-    if not is_local(job.output):
-        return
-    examples = [piece for piece in pieces if piece.number]
+def _bytes_needed(job: ExportJob) -> int:
+    """What the export will need on the disk while it is being made, from its first examples."""
+    keys = (key for shard in job.shards for key in job.chunk_keys(shard))
+    first = next(keys)
     joined = loose = 0
-    for file in piece_files(job, examples[0], _SAMPLE):
+    for file in piece_files(job, first, _SAMPLE):
         if file.container is None:
             loose += len(file.data)
         else:
             joined += len(file.data) + _ENTRY_BYTES
-    # While a container is joined, its pieces are still there.
-    needed = (2 * joined + loose) * job.total // min(_SAMPLE, examples[0].examples)
-    check_room_on_disk(job.output, "the export", needed)
+    # While a container is joined, its parts are still there.
+    return (2 * joined + loose) * job.examples // min(_SAMPLE, first.examples)
 
 
-def _run_job(
-    job: ExportJob, pieces: list[Piece], run: dict[str, Any], options: PipelineOptions
-) -> None:
-    _sweep(job)
-    finished = find_finished(job)
-    made = find_pieces(job, finished)
+def _run(job: ExportJob, provenance: dict[str, Any], options: PipelineOptions) -> None:
+    import apache_beam as beam
+
+    from pipeline.export.graph import build_graph
+    from pipeline.run.submit import run_pipeline
+
     pipeline = beam.Pipeline(options=options)
-    build_graph(pipeline, job, pieces, made, finished, run)
-    sizes = {piece.number: piece.examples for piece in pieces}
-    with Progress(job.total, job.work_folder, lambda: _count(job, sizes)):
+    build_graph(pipeline, job, provenance)
+    with Progress(job.examples, job.work_folder, lambda: job.count_examples({})):
         run_pipeline(pipeline)
 
 
-def _sweep(job: ExportJob) -> None:
-    """Deletes what an interrupted export left half-written."""
-    files = list_files(job.work_folder)
-    described = {
-        file.name.removesuffix(".json") for file in files if PIECE_DESCRIPTION.fullmatch(file.name)
-    }
-    delete_files(
-        file.path
-        for file in files
-        if file.name.endswith((".part", ".entries"))
-        and file.name.rsplit("-", 1)[0] not in described
-    )
-
-
-def _count(job: ExportJob, sizes: dict[int, int]) -> int:
-    try:
-        files = list_files(job.work_folder)
-    except OSError:  # a listing that fails is made again in a moment
-        return 0
-    numbers = {int(found[1]) for file in files if (found := PIECE_DESCRIPTION.fullmatch(file.name))}
-    return sum(sizes.get(number, 0) for number in numbers)
-
-
-# The graph
-
-
-def build_graph(
-    pipeline: beam.Pipeline,
-    job: ExportJob,
-    pieces: list[Piece],
-    made: dict[int, MadePiece],
-    finished: list[ExportedFile],
-    run: dict[str, Any],
-) -> None:
-    """Adds the whole graph to `pipeline`: pieces are made apart, and joined container by container.
-
-    What `made` and `finished` hold is not made again. Only names and counts cross the shuffle.
-    """
-    missing = [piece for piece in pieces if piece.number not in made]
-    new = (
-        pipeline
-        | "Pieces" >> beam.Create(missing, reshuffle=False)
-        | "Spread" >> beam.Reshuffle()
-        | "MakePieces" >> beam.Map(lambda piece: make_piece(job, piece))
-    )
-    old = pipeline | "MadePieces" >> beam.Create(list(made.values()), reshuffle=False)
-    all_pieces = (new, old) | "AllPieces" >> beam.Flatten()
-    done = {file.name for file in finished}
-    joined = (
-        all_pieces
-        | "Shares" >> beam.FlatMap(lambda piece: _open_shares(piece, done))
-        | "ByContainer" >> beam.WithKeys(lambda share: share.container)
-        | "GroupByContainer" >> beam.GroupByKey()
-        | "Join" >> beam.MapTuple(lambda _, shares: join_container(job, shares))
-    )
-    _ = (
-        pipeline
-        | "Once" >> beam.Create([run])
-        | "Finish"
-        >> beam.Map(
-            _finish,
-            job=job,
-            finished=finished,
-            joined=AsList(joined),
-            pieces=AsIter(all_pieces),
-        )
-    )
-
-
-def _open_shares(piece: MadePiece, done: set[str]) -> Iterator[Share]:
-    yield from (share for share in piece.shares if share.container not in done)
-
-
-def _finish(
-    run: dict[str, Any],
-    job: ExportJob,
-    finished: list[ExportedFile],
-    joined: list[ExportedFile],
-    pieces: Any,
-) -> None:
-    """Writes export.json. Runs again harmlessly, should the runner retry it."""
-    loose = {piece.number: (piece.loose_files, piece.loose_bytes) for piece in pieces}
-    files = sorted({file.name: file for file in [*finished, *joined]}.values(), key=_name)
-    description = run | {
-        "examples": job.total,
-        "depth": job.depth,
-        "files": [dataclasses.asdict(file) | {"crc32c": crc_text(file.crc32c)} for file in files],
-        "in_folders": {
-            "files": sum(count for count, _ in loose.values()),
-            "bytes": sum(size for _, size in loose.values()),
-        },
-    }
-    part = join(job.work_folder, f"{EXPORT}.{uuid.uuid4().hex[:12]}.part")
-    replace_file(join(job.output, EXPORT), part, [json.dumps(description, indent=2).encode()])
-
-
-def _name(file: ExportedFile) -> str:
-    return file.name
-
-
-def _print_summary(destination: Destination) -> None:
-    description = json.loads(read_file(destination.path(EXPORT)))
-    for entry in description["files"]:
-        print(f"{entry['name']}: {size_text(entry['bytes'])}")
+def _open_export(workspace: Workspace) -> Exported:
+    """Raises UserError where files are missing: containers by size, pictures by number."""
+    description = json.loads(read_file(workspace.path(EXPORT.last_file)))
+    containers = {entry["name"]: entry["bytes"] for entry in description["files"]}
     loose = description["in_folders"]
-    if loose["files"]:
-        print(f"in folders: {loose['files']:,} files, {size_text(loose['bytes'])}")
-    print(f"{description['examples']:,} examples are in {destination.output}")
+    if is_local(workspace.output):
+        for path, size in ((workspace.path(name), size) for name, size in containers.items()):
+            if not os.path.exists(path) or os.path.getsize(path) != size:
+                raise UserError(f"{path} is missing or damaged. Export into a new folder.")
+        found = sum(len(names) for _, _, names in os.walk(workspace.output))
+        missing = loose["files"] + len(containers) + 1 - found
+        if missing > 0:
+            raise UserError(
+                f"{workspace.output}: {missing:,} pictures are missing. Export into a new folder."
+            )
+    return Exported(
+        output=workspace.output,
+        examples=description["examples"],
+        containers=containers,
+        loose_files=loose["files"],
+        loose_bytes=loose["bytes"],
+    )

@@ -16,14 +16,16 @@ import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from depthmask.errors import UserError
 from depthmask.manifest import INDEX_COLUMNS
-from pipeline.dataset.opened import Dataset
 from pipeline.export.pictures import DepthForm, Form, Picture
 from transforms.depth.storage import depth_in_metres
-from transforms.prepared import PreparedPicture, PreparedSource
+
+if TYPE_CHECKING:  # names of layouts are wanted where nothing of this is
+    from pipeline.dataset.opened import Dataset
+    from transforms.prepared import PreparedPicture, PreparedSource
 
 # File systems take 255 bytes; the rest is for what layouts put around an example's name.
 _MAX_NAME = 220
@@ -315,7 +317,7 @@ class Office(Layout):
     def check(self, dataset: Dataset, source: PreparedSource) -> None:
         super().check(dataset, source)
         depth = dataset.manifest["depth"]
-        if depth["storage"] != "metric16" or depth["unit"] != "metre":
+        if depth["unit"] != "metre":
             raise UserError(
                 f"{dataset.path} has depth as {depth['storage']} in {depth['unit'] or 'no unit'}, "
                 "and layout office needs metres: make the dataset with depth.storage metric16 and "

@@ -7,9 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from depthmask.plasma import PLASMA
 from transforms.codecs import ImageCodec, encode_image, open_image
-from transforms.depth.storage import grey_depth
+from transforms.depth.storage import DepthStorage, grey_depth
 
 Format = Literal["jpeg", "png"]
 _SUFFIXES = {"jpeg": "jpg", "png": "png"}
@@ -56,7 +55,8 @@ def fit_picture(data: bytes, stored: dict[str, Any], form: Form) -> Picture:
     if has == wanted and as_wanted:
         return Picture(data, _SUFFIXES[has])
     image = image.convert("L" if (form.channels or channels) == 1 else "RGB")
-    return _encode(np.atleast_3d(np.asarray(image)), wanted, form.quality)
+    codec = ImageCodec(format=wanted, quality=form.quality)
+    return Picture(encode_image(np.atleast_3d(np.asarray(image)), codec), _SUFFIXES[wanted])
 
 
 def fit_depth(
@@ -68,10 +68,6 @@ def fit_depth(
     wanted = form.format or has
     if (depth["storage"], has) == (storage, wanted):
         return Picture(data, _SUFFIXES[has])
-    grey = grey_depth(np.asarray(open_image(data)), depth["storage"])
-    return _encode(PLASMA[grey] if storage == "plasma8" else grey[..., None], wanted, form.quality)
-
-
-def _encode(pixels: np.ndarray, format: Format, quality: int) -> Picture:
-    codec = ImageCodec(format=format, quality=quality)
-    return Picture(encode_image(pixels, codec), _SUFFIXES[format])
+    made = DepthStorage(storage=storage, codec=ImageCodec(format=wanted, quality=form.quality))
+    grey = grey_depth(np.asarray(open_image(data)))
+    return Picture(made.encode(made.from_grey(grey)), _SUFFIXES[wanted])

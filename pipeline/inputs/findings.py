@@ -1,14 +1,15 @@
-"""What is wrong with inputs, and how it is told."""
+"""What is wrong with inputs, and how it is shown."""
 
 from __future__ import annotations
 
+import logging
 import re
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-# Findings that are shown of those that are alike.
+_log = logging.getLogger("depthmask")
+# Similar findings that are shown.
 _SHOWN = 10
 _NUMBER = re.compile(r"\d+")
 
@@ -40,7 +41,7 @@ class Finding:
 
 
 def listing(findings: Iterable[Finding]) -> list[str]:
-    """The findings, a line each; of those that are alike the first ten and how many more."""
+    """Returns a line for each finding; of similar ones the first ten, and how many more."""
     kinds: dict[str, list[Finding]] = {}
     for finding in findings:
         # Remedies may name sizes.
@@ -53,8 +54,8 @@ def listing(findings: Iterable[Finding]) -> list[str]:
     return lines
 
 
-def print_findings(findings: Sequence[Finding]) -> None:
-    """Tells the user, on standard error, of errors and warnings."""
+def log_findings(findings: Sequence[Finding]) -> None:
+    """Logs errors and warnings."""
     for level in ("error", "warning"):
         for line in listing(finding for finding in findings if finding.level == level):
-            print(f"{level}: {line}", file=sys.stderr)
+            _log.warning("%s: %s", level, line)

@@ -25,18 +25,18 @@ from pipeline.inputs.folders import (
     without_twins,
 )
 from pipeline.inputs.pictures import MAX_PIXELS, BadPicture, open_picture
-from pipeline.plan.placement import check_room
+from pipeline.plan.placement import check_fits
 from pipeline.recipes.schema import Recipe
 from pipeline.run.cores import usable_cores
 from transforms.cutout import Cutout, binarise, resize
 from transforms.io.files import create_file, join
+from transforms.measure import measure
 from transforms.prepared import (
     PreparedPicture,
     PreparedSource,
     background_record,
     foreground_record,
 )
-from transforms.statistics import measure
 
 # Pictures that are in memory at a time while inputs are prepared.
 _WINDOW = 64
@@ -119,7 +119,7 @@ def prepare_foreground(
         image.putalpha(alpha)
     width, height = recipe.foregrounds.drawn_size(image.width, image.height, recipe.canvas)
     try:
-        check_room(recipe, width, height)
+        check_fits(recipe, width, height)
     except UserError as error:
         raise BadPicture("is too large", f"{str(error)[0].upper()}{str(error)[1:]}.") from error
     largest = recipe.foregrounds.scale[1]

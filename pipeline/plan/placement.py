@@ -105,7 +105,7 @@ def _common_range(
     return first, last - first
 
 
-def check_room(recipe: Recipe, width: int, height: int) -> None:
+def check_fits(recipe: Recipe, width: int, height: int) -> None:
     """Raises UserError where a foreground of this size (at scale 1) cannot be placed."""
     rules, canvas = recipe.placements, recipe.canvas
     largest = recipe.foregrounds.scale[1]

@@ -1,1 +1,6 @@
 """Recipes: their keys, and the files that hold them."""
+
+from pipeline.recipes.loading import builtin_recipes, load_recipe
+from pipeline.recipes.schema import Recipe
+
+__all__ = ["Recipe", "builtin_recipes", "load_recipe"]

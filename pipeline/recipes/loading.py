@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import os
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -25,18 +28,23 @@ def builtin_recipes() -> list[str]:
     )
 
 
-def load_recipe(name_or_path: str, settings: Iterable[str] = ()) -> Recipe:
-    """The recipe of that name or in that file, with ``key.path=value`` settings on top.
+def load_recipe(
+    recipe: str | os.PathLike[str] | Recipe, settings: Mapping[str, Any] | Iterable[str] = ()
+) -> Recipe:
+    """Returns the recipe of that name or in that file, or the one given, with settings on top.
 
-    A recipe's ``base`` is the name of one that comes with depthmask, of which it says only what
-    differs. Raises UserError for a recipe that cannot be: names the key, its value and what would
-    be right.
+    `settings`: texts ``KEY.PATH=VALUE``, or a mapping from ``KEY.PATH`` to values. A recipe's
+    ``base`` is the name of one that comes with depthmask, of which it says only what differs.
+    Raises UserError for a recipe that cannot be: names the key, its value and what would be right.
     """
-    data, source = _read_recipe(name_or_path)
-    data = _with_base(data, source)
-    for setting in settings:
+    if isinstance(recipe, Recipe):
+        data, source = recipe.model_dump(mode="json"), f"recipe {recipe.name}"
+    else:
+        data, source = _read_recipe(os.fspath(recipe))
+        data = _with_base(data, source)
+    for setting in _settings(settings):
         _apply(data, setting)
-        source += f" with --set {setting}"
+        source += f" with {setting}"
     return _validate(data, source)
 
 
@@ -111,19 +119,41 @@ def _parse_yaml(text: str, source: str) -> Any:
         raise UserError(f"{source}: nested too deeply.") from error
 
 
-def _apply(data: dict[str, Any], setting: str) -> None:
-    key, equals, text = setting.partition("=")
-    if not equals or not all(key.split(".")):
-        raise UserError(f"--set {setting}: give KEY.PATH=VALUE, such as placements.per_pair=5.")
-    value = _parse_yaml(text, f"--set {setting}")
-    *parents, last = key.split(".")
+@dataclass(frozen=True)
+class _Setting:
+    """A value for a key of the recipe, and how the user wrote the two."""
+
+    key: str
+    value: Any
+    text: str
+
+    def __str__(self) -> str:
+        return f"--set {self.text}"
+
+
+def _settings(settings: Mapping[str, Any] | Iterable[str]) -> Iterator[_Setting]:
+    if isinstance(settings, Mapping):
+        for key, value in settings.items():
+            yield _Setting(key, copy.deepcopy(value), f"{key}={value}")
+        return
+    for text in settings:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"--set {text}: give KEY.PATH=VALUE, such as placements.per_pair=5.")
+        yield _Setting(key, _parse_yaml(value, f"--set {text}"), text)
+
+
+def _apply(data: dict[str, Any], setting: _Setting) -> None:
+    *parents, last = setting.key.split(".")
+    if not all([*parents, last]):
+        raise UserError(f"{setting}: give KEY.PATH=VALUE, such as placements.per_pair=5.")
     section = data
     for parent in parents:
         child = section.setdefault(parent, {})
         if not isinstance(child, dict):
-            raise UserError(f"--set {setting}: {parent} is a value, not a section.")
+            raise UserError(f"{setting}: {parent} is a value, not a section.")
         section = child
-    section[last] = value
+    section[last] = setting.value
 
 
 def _validate(data: Mapping[str, Any], source: str) -> Recipe:

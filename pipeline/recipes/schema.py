@@ -9,8 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from transforms.codecs import ImageCodec, MaskCodec
-from transforms.depth.interface import ModelInterface, PictureSize, Precision
-from transforms.depth.storage import DepthStorage
+from transforms.depth.model import DepthSettings
 
 # A chunk's composites and masks together stay below this.
 _CHUNK_BYTES = 8 * 2**20
@@ -189,21 +188,6 @@ class Masks(MaskCodec):
         return None if self.soft else self.threshold
 
 
-class Depth(DepthStorage):
-    """How depth is estimated and stored, where there is a depth model."""
-
-    batch_size: int = Field(16, ge=1, le=4096, description="pictures a call of the model")
-    precision: Precision = Field(
-        "float32", description="bfloat16, float16: faster on GPUs and some CPUs, less exact"
-    )
-    input: PictureSize | None = Field(
-        None, description="size at which the model sees pictures; null: its own or the canvas's"
-    )
-    model: ModelInterface = Field(
-        ModelInterface(), description="what a keras: or onnx: model takes and gives"
-    )
-
-
 class Splits(_Section):
     """Named parts of the examples, by exact counts."""
 
@@ -246,7 +230,7 @@ class Recipe(_Section):
     placements: PlacementRules = PlacementRules()
     image: ImageCodec = ImageCodec()
     masks: Masks = Masks()
-    depth: Depth = Depth()
+    depth: DepthSettings = DepthSettings()
     splits: Splits = Splits()
     shards: Shards = Shards()
 

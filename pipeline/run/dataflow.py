@@ -1,4 +1,4 @@
-"""What Google Cloud Dataflow needs to be told besides: sensible defaults, and GPUs."""
+"""Google Cloud Dataflow: default options, GPUs, and what it cannot run."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from transforms.io.gcs import PREFIX, is_gcs
 
 RUNNER = "DataflowRunner"
 NO_ACCELERATOR = "none"
-# An L4 comes with G2 machines alone; these GPUs are put beside N1.
-# Memory for TensorFlow and CUDA, and more vCPUs than one Python process can use.
+# An L4 only comes with G2 machines; the other GPUs are attached to N1. Enough memory for TensorFlow
+# and CUDA, and more vCPUs than one Python process can use.
 _MACHINES = {
     "nvidia-l4": "g2-standard-4",
     **dict.fromkeys(
@@ -41,8 +41,8 @@ _THREADS = 2
 _IMAGE_PYTHON = (3, 11)
 
 
-class DataflowOptions(PipelineOptions):  # type: ignore[misc]
-    """Options of a run on Dataflow that Beam has none for."""
+class DataflowOptions(PipelineOptions):
+    """Options of a run on Dataflow that Beam lacks."""
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
@@ -60,13 +60,13 @@ def uses_dataflow(options: PipelineOptions) -> bool:
 
 
 def _accelerator(options: PipelineOptions, depth: bool) -> str | None:
-    """The GPU that a run has on Dataflow."""
+    """Returns the type of GPU that a run has on Dataflow, if any."""
     accelerator = str(options.view_as(DataflowOptions).accelerator)
     return accelerator if depth and accelerator != NO_ACCELERATOR else None
 
 
 def with_defaults(arguments: Sequence[str], depth: bool) -> PipelineOptions:
-    """Beam's options for Dataflow: those that are given, and defaults for a run (with depth)."""
+    """Returns Beam's options for Dataflow: those given, and defaults for the rest."""
     options = PipelineOptions(list(arguments))
     given = {argument.split("=")[0] for argument in arguments}
     setup = options.view_as(SetupOptions)
@@ -86,7 +86,7 @@ def with_defaults(arguments: Sequence[str], depth: bool) -> PipelineOptions:
 
 
 def resource_hints(options: PipelineOptions, depth: bool) -> dict[str, str]:
-    """Beam's resource hints for the steps that handle pixels."""
+    """Returns Beam's resource hints for the steps that handle pixels."""
     accelerator = _accelerator(options, depth) if uses_dataflow(options) else None
     if accelerator is None:
         return {}
@@ -94,14 +94,14 @@ def resource_hints(options: PipelineOptions, depth: bool) -> dict[str, str]:
 
 
 def depth_device(options: PipelineOptions) -> dict[str, str]:
-    """What depth is estimated on, on Dataflow: it is part of what decides a dataset's bytes."""
+    """Returns what estimates depth on Dataflow: it is part of what decides a dataset's bytes."""
     if not uses_dataflow(options):
         return {}
     return {"accelerator": str(options.view_as(DataflowOptions).accelerator)}
 
 
 def check_for_dataflow(options: PipelineOptions, paths: Mapping[str, str], depth: bool) -> None:
-    """Raises UserError for what Dataflow's workers could not reach, or could not run on.
+    """Raises UserError for what Dataflow's workers cannot reach or run on.
 
     `paths`: what workers read and write, by the argument that names it.
     """

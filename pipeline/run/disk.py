@@ -1,4 +1,4 @@
-"""Room on the disk, and sizes as text."""
+"""Space on the disk, and sizes as text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def size_text(size: float) -> str:
     return f"{size / 1000:,.1f} TB"
 
 
-def check_room_on_disk(folder: str, what: str, needed: float, to_be_freed: int = 0) -> None:
+def check_disk_space(folder: str, what: str, needed: float, to_be_freed: int = 0) -> None:
     """Raises UserError where `what` will not fit onto the disk of a local folder.
 
     `needed` and `to_be_freed` are bytes; the folder need not be there yet.

@@ -52,7 +52,7 @@ def leashed(pipeline: beam.Pipeline) -> Iterator[bool]:
         yield False
 
 
-class _LeashedRunner(FnApiRunner):  # type: ignore[misc]
+class _LeashedRunner(FnApiRunner):
     """Beam's in-process runner, with worker processes of pipeline.run.worker."""
 
     def __init__(self, leash: Leash) -> None:
@@ -69,7 +69,7 @@ class _LeashedRunner(FnApiRunner):  # type: ignore[misc]
         return super().run_pipeline(pipeline, options)
 
 
-class _LeashedPrismRunner(PrismRunner):  # type: ignore[misc]
+class _LeashedPrismRunner(PrismRunner):
     def __init__(self, leash: Leash) -> None:
         super().__init__()
         self._leash = leash
@@ -78,7 +78,7 @@ class _LeashedPrismRunner(PrismRunner):  # type: ignore[misc]
         return _LeashedPrismServer(options, self._leash)
 
 
-class _LeashedPrismServer(PrismJobServer):  # type: ignore[misc]
+class _LeashedPrismServer(PrismJobServer):
     """Prism, in a process that ends with the leash."""
 
     def __init__(self, options: PipelineOptions, leash: Leash) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import socket
 import threading
@@ -12,13 +13,14 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 from depthmask.errors import RunError, UserError
-from pipeline.run.workspace import LOCK
+from pipeline.run.workspace import LOCK, State, Workspace
 from transforms.io import gcs
 from transforms.io.files import delete_files, exists, is_local, join, read_file, replace_file
 
+_log = logging.getLogger("depthmask")
 BEAT_SECONDS = 5.0
 # A run whose lock has not changed for so long is dead.
 DEAD_SECONDS = 20.0
@@ -59,7 +61,7 @@ class OutputLock:
             raise self._refusal(self._read() or {}) from None
         if not gcs.is_gcs(self._path):
             time.sleep(_SETTLE_SECONDS)
-        if not self._is_ours():
+        if not self.is_ours():
             raise self._refusal(self._read() or {})
         self._thread.start()
         return self
@@ -76,7 +78,7 @@ class OutputLock:
         with contextlib.suppress(OSError):
             if gcs.is_gcs(self._path):
                 gcs.delete(self._path, self._generation)
-            elif self._is_ours():
+            elif self.is_ours():
                 delete_files([self._path])
 
     def _refusal(self, found: dict[str, Any]) -> UserError:
@@ -91,7 +93,7 @@ class OutputLock:
             found.get("pid")
         ):
             return False
-        print(f"waiting to see whether an earlier run is still alive ({self._path})", flush=True)
+        _log.info("waiting to see whether an earlier run is still alive (%s)", self._path)
         deadline = time.monotonic() + DEAD_SECONDS
         while time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
@@ -120,7 +122,8 @@ class OutputLock:
             return
         replace_file(self._path, f"{self._path}.{self._identity['token']}", [data])
 
-    def _is_ours(self) -> bool:
+    def is_ours(self) -> bool:
+        """Whether no other run has taken this lock for a dead run's."""
         return (self._read() or {}).get("token") == self._identity["token"]
 
     def _keep_beating(self) -> None:
@@ -129,7 +132,7 @@ class OutputLock:
             beat += 1
             try:
                 # After a long sleep another run may have found this one dead.
-                if not gcs.is_gcs(self._path) and not self._is_ours():
+                if not gcs.is_gcs(self._path) and not self.is_ours():
                     return
                 self._write(beat)
             except OSError:  # the run itself will meet the same trouble, and say so
@@ -155,34 +158,32 @@ def _exists(pid: Any) -> bool:
     return True
 
 
-class WorkPlace(Protocol):
-    """A folder that is worked in, with a work folder of its own."""
-
-    @property
-    def output(self) -> str: ...
-
-    @property
-    def work_folder(self) -> str: ...
-
-    def tidy(self) -> None: ...
-
-
 @contextlib.contextmanager
-def at_work(workspace: WorkPlace) -> Iterator[None]:
-    """Holds the workspace's lock, and tidies up once it is released."""
-    held = False
+def locked(workspace: Workspace) -> Iterator[State]:
+    """Holds the workspace's lock, and at the end deletes what no later run needs.
+
+    Yields what the folder holds. Raises UserError, with nothing touched, for a folder that holds
+    something else, or in which another run is at work; RunError where the file system fails.
+    """
+    workspace.state()  # refuses something else before anything is put beside it
     output = Path(workspace.output).absolute()
     new = [path for path in (output, *output.parents) if not path.exists()]
+    held = False
     try:
-        with OutputLock(workspace.work_folder):
+        with OutputLock(workspace.work_folder) as lock:
             held = True
-            yield
+            try:
+                yield workspace.state()
+            finally:
+                # What cannot be deleted now, the next run deletes.
+                with contextlib.suppress(OSError):
+                    if lock.is_ours():
+                        workspace.delete_work_folder()
     except OSError as error:
         raise RunError(f"{workspace.output}: {error}") from error
     finally:
-        if held:
-            # What cannot be tidied now, the next run tidies.
+        if held and is_local(workspace.output):
+            workspace.delete_empty_folders()
             with contextlib.suppress(OSError):
-                workspace.tidy()
-                for folder in new if is_local(workspace.output) else ():
+                for folder in new:
                     folder.rmdir()  # which succeeds for an empty folder alone

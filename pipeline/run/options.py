@@ -1,27 +1,30 @@
-"""Which Beam runner a run gets, by Beam's own options, and running a graph on it to its end."""
+"""Beam's options: which runner a run gets, and with what."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.runner import create_runner
 
 from depthmask.errors import UserError
 from pipeline.run.cores import usable_cores
-from pipeline.run.dataflow import uses_dataflow, with_defaults
+from pipeline.run.dataflow import check_for_dataflow, uses_dataflow, with_defaults
 
 LOCAL_RUNNER = "FnApiRunner"
 
 
-def pipeline_options(arguments: Sequence[str], depth: bool = False) -> PipelineOptions:
-    """Beam's options from the command line, for a run with or without depth.
+def pipeline_options(
+    arguments: Sequence[str], paths: Mapping[str, str] | None = None, *, depth: bool = False
+) -> PipelineOptions:
+    """Returns Beam's options, as the command line gives them, for a run with or without depth.
 
     Without ``--runner`` a run is local: Beam's in-process runner with one worker process a core.
-    Encoding holds Python's global lock, so threads would not do (see benchmarks/).
-    Raises UserError for an option that Beam does not have.
+    Encoding holds Python's global lock, so threads would not do (see benchmarks/). `paths`: what
+    workers read and write, by the argument that names it. Raises UserError for an option that Beam
+    does not have, and for what the runner's workers could not reach or run on.
     """
     _refuse_unknown(arguments)
     options = PipelineOptions(list(arguments))
@@ -37,6 +40,7 @@ def pipeline_options(arguments: Sequence[str], depth: bool = False) -> PipelineO
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     elif uses_dataflow(options):
         options = with_defaults(arguments, depth)
+        check_for_dataflow(options, paths or {}, depth)
     try:
         create_runner(options.view_as(StandardOptions).runner)
     except (ValueError, ImportError, AttributeError) as error:

@@ -1,8 +1,9 @@
-"""Progress of a run, on any runner: seen from the segments and shards in the output folder."""
+"""Progress of a run, on any runner: seen from the names of the files that it leaves."""
 
 from __future__ import annotations
 
-import re
+import contextlib
+import logging
 import sys
 import threading
 import time
@@ -11,12 +12,9 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from transforms.elements import ShardKey
-from transforms.io.files import is_local, list_files
-from transforms.segments import SEGMENT_NAME, ShardLayout
+from transforms.io.files import is_local
 
-# A shard's folder, and in it a segment (first example, examples) or the finished shard.
-_FOUND = re.compile(rf"(\w+)-(\d{{5,}})[/\\](?:{SEGMENT_NAME}|shard\.json)$")
+_log = logging.getLogger("depthmask")
 _POLL_SECONDS = 2.0
 # A listing of an object store is slow and costs money.
 _REMOTE_POLL_SECONDS = 30.0
@@ -68,7 +66,9 @@ class Progress:
 
     def _look(self) -> int:
         started = time.monotonic()
-        found = self._count()
+        found = 0
+        with contextlib.suppress(OSError):  # a listing that fails is made again in a moment
+            found = self._count()
         self.pause = max(self._poll_seconds, _PAUSE_FACTOR * (time.monotonic() - started))
         return found
 
@@ -84,28 +84,8 @@ class Progress:
                 logged = time.monotonic()
                 rate = (done - self._found_at_start) / (logged - self._started)
                 left = f"{(self._examples - done) / rate:,.0f} s left" if rate else "starting"
-                print(
-                    f"{done:,} of {self._examples:,} examples, {rate:,.0f} a second, {left}",
-                    file=sys.stderr,
-                    flush=True,
+                _log.info(
+                    "%s of %s examples, %s a second, %s",
+                    *(f"{figure:,.0f}" for figure in (done, self._examples, rate)),
+                    left,
                 )
-
-
-def count_examples(layout: ShardLayout) -> int:
-    """Examples that a run has made so far: those of finished segments and shards."""
-    try:
-        files = list_files(layout.work_folder)
-    except OSError:  # a listing that fails is made again in a moment
-        return 0
-    finished: set[ShardKey] = set()
-    segments: dict[ShardKey, dict[str, int]] = {}
-    for file in files:
-        if found := _FOUND.search(file.path):
-            shard = ShardKey(found[1], int(found[2]))
-            if found[3] is None:
-                finished.add(shard)
-            else:  # attempts at one chunk count once
-                segments.setdefault(shard, {})[found[3]] = int(found[4])
-    return sum(map(layout.examples, finished)) + sum(
-        sum(chunks.values()) for shard, chunks in segments.items() if shard not in finished
-    )

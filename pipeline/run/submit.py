@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import re
-import sys
 import threading
 from dataclasses import dataclass
 
@@ -23,6 +23,7 @@ from pipeline.run.local import leashed, reach_loopback
 from pipeline.run.signals import settle
 from pipeline.run.watch import WorkerGoneError, watched
 
+_log = logging.getLogger("depthmask")
 # A worker's exception, as the last line of its traceback has it.
 _CAUSE = re.compile(r"[\w.]+(Error|Exception|Interrupt)\b")
 # What Beam says of a worker that is gone.
@@ -48,7 +49,7 @@ def run_pipeline(pipeline: beam.Pipeline) -> None:
         job = remote_job(result, pipeline.options)
         submitted.set()
         if job:
-            print(job, file=sys.stderr)
+            _log.info("%s", job)
         return str(result.wait_until_finish())
 
     server = _job_server(pipeline.options)
@@ -63,15 +64,15 @@ def run_pipeline(pipeline: beam.Pipeline) -> None:
         if job:
             job.cancel()
         elif server:
-            print(f"{server} may have the job already: look there", file=sys.stderr)
+            _log.warning("%s may have the job already: look there", server)
         elif uses_dataflow(pipeline.options):
-            print(f"Dataflow may have the job already: look at {CONSOLE}", file=sys.stderr)
+            _log.warning("Dataflow may have the job already: look at %s", CONSOLE)
         raise
     except Exception as error:  # runners raise what they like, with the workers' text in it
         settle()
         if job and not job.has_ended(error):
             raise RunError(
-                f"{job} was lost sight of, and may go on: {_cause(error)}\n"
+                f"Lost contact with {job}; it may still be running: {_cause(error)}\n"
                 f"Before you run the command again, end it: {job.by_hand}"
             ) from error
         raise RunError(_cause(error)) from error
@@ -147,19 +148,19 @@ class RemoteJob:
 
     def cancel(self) -> None:
         """Cancels the job, and says so, or how it is done by hand."""
-        print(f"cancelling {self}", file=sys.stderr, flush=True)
+        _log.info("cancelling %s", self)
         try:
             self.result.cancel()
         except (Exception, KeyboardInterrupt) as error:  # a second Ctrl-C: for want of patience
             outcome = f"could not be cancelled ({error!r}) and goes on"
         else:
             if self.obeys:
-                print(f"{self.name} is cancelled; its workers end soon", file=sys.stderr)
+                _log.info("%s is cancelled; its workers end soon", self.name)
                 return
             outcome = "was told to end, but may go on"
-        print(
-            f"{self.name} {outcome}. Before you run the command again, end it: {self.by_hand}",
-            file=sys.stderr,
+        _log.warning(
+            "%s %s. Before you run the command again, end it: %s",
+            *(self.name, outcome, self.by_hand),
         )
 
 

@@ -78,20 +78,21 @@ def first_examples(dataset: Dataset, shard: dict[str, Any], count: int) -> Itera
             }
 
 
-def colour_depth(stored: np.ndarray, storage: str) -> Image.Image:
+def colour_depth(stored: np.ndarray) -> Image.Image:
     """A stored depth map through the plasma colours, from its least to its greatest value.
 
     A palette image (mode P) of the map's size.
     """
-    image = Image.fromarray(grey_depth(stored, storage))
+    image = Image.fromarray(grey_depth(stored))
     image.putpalette(PLASMA.tobytes())
     return image
 
 
-def depth_bounds(stored: np.ndarray, depth: dict[str, Any]) -> tuple[str, str]:
-    """The least and greatest depth of a stored map, in words; `depth`: the manifest's entry."""
-    if depth["storage"] != "metric16":
+def depth_bounds(stored: np.ndarray, dataset: Dataset) -> tuple[str, str]:
+    """Returns the least and greatest depth of a stored map, in words."""
+    storage = dataset.recipe.depth
+    if not storage.absolute:
         return "least", "greatest"
-    unit = " m" if depth["unit"] == "metre" else ""
-    low, high = (float(value) * depth["scale"] for value in (stored.min(), stored.max()))
+    unit = " m" if dataset.manifest["depth"]["unit"] == "metre" else ""
+    low, high = (float(value) * storage.scale for value in (stored.min(), stored.max()))
     return f"{low:.2f}{unit}", f"{high:.2f}{unit}"

@@ -179,11 +179,10 @@ def _example(dataset: Dataset, example: Shown, inputs: PreparedInputs) -> str:
         _figure("composite", _image(composite, "composite") + _image(outline, "", "outline")),
         _figure("mask", _image(_data_uri(features["mask"], _kind(features["mask"])), "mask")),
     ]
-    depth = dataset.manifest["depth"]
-    if depth:
+    if dataset.manifest["depth"]:
         stored = np.asarray(open_image(features["depth"]))
-        low, high = depth_bounds(stored, depth)
-        picture = _data_uri(_png(colour_depth(stored, depth["storage"])), "png")
+        low, high = depth_bounds(stored, dataset)
+        picture = _data_uri(_png(colour_depth(stored)), "png")
         bar = (
             f'<div class="scale"></div><div class="ends"><span>{escape(low)}</span>'
             f"<span>{escape(high)}</span></div>"

@@ -62,7 +62,7 @@ def _row(
     pictures.append(open_image(features["mask"]).convert("L"))
     if depth is not None:
         stored = np.asarray(open_image(features["depth"]))
-        pictures.append(colour_depth(stored, depth["storage"]))
+        pictures.append(colour_depth(stored))
     return [picture.convert("RGB").resize(pictures[0].size) for picture in pictures]
 
 

@@ -5,29 +5,39 @@ from __future__ import annotations
 import math
 from importlib import resources
 
-from transforms.depth.interface import PictureSize
-from transforms.depth.keras_model import _load_keras_file
-from transforms.depth.model import DepthStage, Network
+from transforms.depth.interface import ModelInterface, PictureSize
+from transforms.depth.keras_model import load_keras_file
+from transforms.depth.model import DepthSettings, DepthStage, ModelChoice, Network
 
-# What the model that comes with depthmask was made for: docs/builtin-model.md.
-_BUILTIN_SIDE, MULTIPLE = 224, 32
-
-
-def builtin_input(canvas: PictureSize) -> PictureSize:
-    """The canvas, in its shape, at the number of pixels that the builtin model knows best."""
-    factor = _BUILTIN_SIDE / math.sqrt(canvas.width * canvas.height)
-    width, height = (
-        max(MULTIPLE, round(side * factor / MULTIPLE) * MULTIPLE)
-        for side in (canvas.width, canvas.height)
-    )
-    return PictureSize(width=width, height=height)
+# The network was trained for pictures of about this size, and halves their sides five times.
+_SIDE, _MULTIPLE = 224, 32
 
 
-def builtin_path() -> str:
-    """The file of the model that comes with depthmask."""
-    return str(resources.files("transforms") / "depth" / "builtin.keras")
+class BuiltinModel(ModelChoice):
+    """The network in ``builtin.keras`` beside this file, which every worker has."""
 
+    kind = "builtin"
+    usage = "builtin (small, for trying out)"
+    packages = ("keras", "tensorflow")
+    needs_path = False
 
-def load_builtin(stage: DepthStage) -> Network:
-    """Loads it. Raises DepthModelError."""
-    return _load_keras_file(stage, builtin_path())
+    @property
+    def files(self) -> dict[str, str]:
+        name = "builtin.keras"
+        return {name: str(resources.files("transforms") / "depth" / name)}
+
+    def interface(self, settings: DepthSettings) -> ModelInterface:
+        return ModelInterface(multiple_of=_MULTIPLE, unit=self._declared_unit(settings))
+
+    def default_input(self, canvas: PictureSize, interface: ModelInterface) -> PictureSize:
+        """Returns the canvas's shape, at about as many pixels as the network was trained for."""
+        factor = _SIDE / math.sqrt(canvas.width * canvas.height)
+        width, height = (
+            max(_MULTIPLE, round(side * factor / _MULTIPLE) * _MULTIPLE)
+            for side in (canvas.width, canvas.height)
+        )
+        return PictureSize(width=width, height=height)
+
+    def load(self, stage: DepthStage) -> Network:
+        (path,) = self.files.values()
+        return load_keras_file(stage, path)

@@ -6,28 +6,76 @@ arXiv:1812.11941. The published weights (nyu.h5, kitti.h5) are full models as Ke
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
-import keras
 import numpy as np
-from keras import layers, ops
 
-from depthmask.errors import DepthModelError, first_line
-from transforms.depth.interface import PictureSize
+from depthmask.errors import DepthModelError, UserError, first_line
+from transforms.depth.interface import ModelInterface, PictureSize
+from transforms.depth.keras_model import import_keras, keras_network
+from transforms.depth.model import DepthSettings, DepthStage, ModelChoice, Network
+from transforms.depth.model_files import local_copy
 
-# It gives 1000 / depth, depth in thousandths of the farthest, which is kept within 10 … 1000.
+if TYPE_CHECKING:  # the command line lists this kind without loading either
+    import h5py
+    import keras
+
+# The sides of pictures are halved five times.
+_MULTIPLE = 32
+# The farthest depth, in metres, that each of the published weights was trained for: rooms, streets.
+_FARTHEST = {"nyu": 10.0, "kitti": 80.0}
+# The output is 1000 / depth, depth in thousandths of the farthest, which is kept in 10 … 1000.
 _NEAREST, _REACH = 10.0, 1000.0
 _UP_PROJECTIONS = ("pool3_pool", "pool2_pool", "pool1", "conv1_relu")
 
 
-def build_densedepth(size: PictureSize) -> keras.Model:
-    """The network with random weights: float32 [n, h, w, 3] in [0, 1] to [n, h/2, w/2, 1].
+class DenseDepthModel(ModelChoice):
+    """DenseDepth with weights from a file as Keras 2 wrote them."""
 
-    What comes out is 1000 / depth, for depth in thousandths of the farthest. Upsampling is bilinear
+    kind = "densedepth"
+    usage = "densedepth:FILE.h5"
+    packages = ("keras", "tensorflow")
+
+    def interface(self, settings: DepthSettings) -> ModelInterface:
+        metres = self._declared_unit(settings) or self._farthest()
+        if metres > settings.greatest:
+            raise UserError(
+                f"depth of up to {metres:g} m does not fit into 16 bits in steps of "
+                f"{settings.scale:g} m: set depth.scale larger, such as 0.002."
+            )
+        return ModelInterface(multiple_of=_MULTIPLE, unit=metres)
+
+    def _farthest(self) -> float:
+        """Returns metres by the name of a published file: its content does not say."""
+        name = posixpath.basename(self.path).lower()
+        for part, metres in _FARTHEST.items():
+            if part in name:
+                return metres
+        raise UserError(
+            f"{self.path}: are these the weights for rooms or for streets? Set depth.model.unit to "
+            "10 (NYU) or to 80 (KITTI), or give the file its published name."
+        )
+
+    def load(self, stage: DepthStage) -> Network:
+        import_keras()
+        size = stage.input_size(None)
+        model = build_densedepth(size)
+        with local_copy(self.path, self.files) as path:
+            load_weights(model, path, str(self))
+        return keras_network(stage, model, size, depth_fraction)
+
+
+def build_densedepth(size: PictureSize) -> keras.Model:
+    """Returns the network with random weights: float32 [n, h, w, 3] in 0 … 1 to [n, h/2, w/2, 1].
+
+    The output is 1000 / depth, for depth in thousandths of the farthest. Upsampling is bilinear
     between pixel centres, as the authors' code does under TensorFlow 2.
     """
+    import keras
+    from keras import layers
+
     encoder = keras.applications.DenseNet169(
         include_top=False, weights=None, input_shape=(size.height, size.width, 3)
     )
@@ -46,10 +94,12 @@ def build_densedepth(size: PictureSize) -> keras.Model:
 
 
 def depth_fraction(output: Any) -> Any:
-    """The network's output as depth, in 0.01 … 1 of the farthest, as published.
+    """Returns the network's output as depth, in 0.01 … 1 of the farthest, as published.
 
-    What is not finite becomes NaN: clipped, an overflow would be the nearest depth.
+    Values that are not finite become NaN: clipped, an overflow would be the nearest depth.
     """
+    from keras import ops
+
     depth = ops.clip(_REACH / output, _NEAREST, _REACH) / _REACH
     return ops.where(ops.isfinite(output), depth, float("nan"))
 
@@ -58,8 +108,10 @@ def load_weights(model: keras.Model, path: str, name: str) -> None:
     """Sets the weights of `model` from the HDF5 file at `path`, by the names of layers and weights.
 
     Takes full models and weights alone, as Keras 2 writes them. Raises DepthModelError, which calls
-    the file `name`, where it is none or a weight is missing, left over or of another shape.
+    the file `name`, where it is no such file or a weight is missing, left over or of another shape.
     """
+    import h5py
+
     try:
         with h5py.File(path, "r") as file:
             found = dict(_weights(file.get("model_weights", file)))
@@ -92,7 +144,7 @@ def load_weights(model: keras.Model, path: str, name: str) -> None:
 
 
 def _weights(group: h5py.Group) -> Iterator[tuple[str, np.ndarray]]:
-    """The weights in a Keras 2 HDF5 group, by LAYER/WEIGHT as Keras 3 names both."""
+    """Yields the weights in a Keras 2 HDF5 group, by LAYER/WEIGHT as Keras 3 names both."""
     for layer in _names(group, "layer_names"):
         for weight in _names(group[layer], "weight_names"):
             variable = weight.rsplit("/", 1)[-1].removesuffix(":0")
@@ -101,6 +153,6 @@ def _weights(group: h5py.Group) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _names(group: h5py.Group, attribute: str) -> list[str]:
-    """A list of names, which are bytes or text by the version of h5py that wrote them."""
+    """Returns names, which are bytes or text by the version of h5py that wrote them."""
     names = group.attrs[attribute]
     return [name.decode() if isinstance(name, bytes) else str(name) for name in names]

@@ -10,12 +10,11 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
-from transforms.depth.kinds import load_depth_model
 from transforms.depth.model import DepthModel, DepthStage
 from transforms.elements import ComposedChunk
 
 
-class DepthHandler(ModelHandler[ComposedChunk, ComposedChunk, DepthModel]):  # type: ignore[misc]
+class DepthHandler(ModelHandler[ComposedChunk, ComposedChunk, DepthModel]):
     """RunInference's view of a depth model. An element is a chunk: already a batch."""
 
     def __init__(self, stage: DepthStage) -> None:
@@ -23,7 +22,7 @@ class DepthHandler(ModelHandler[ComposedChunk, ComposedChunk, DepthModel]):  # t
         self._stage = stage
 
     def load_model(self) -> DepthModel:
-        return load_depth_model(self._stage)
+        return self._stage.load()
 
     def run_inference(
         self,
@@ -45,7 +44,7 @@ class DepthHandler(ModelHandler[ComposedChunk, ComposedChunk, DepthModel]):  # t
 
 
 @dataclass
-class EstimateDepth(beam.PTransform):  # type: ignore[misc]
+class EstimateDepth(beam.PTransform):
     """Adds depth to composed chunks."""
 
     stage: DepthStage

@@ -13,6 +13,7 @@ from depthmask.errors import DepthModelError, first_line
 from transforms.depth.interface import PictureSize
 from transforms.depth.model import (
     DepthStage,
+    ModelChoice,
     Network,
     check_float32,
     check_one,
@@ -23,16 +24,23 @@ from transforms.depth.model_files import local_copy
 from transforms.quiet import quiet_stderr
 
 
-def _load_keras(stage: DepthStage) -> Network:
-    _import_keras()
-    with local_copy(stage.model.path) as path:
-        if os.path.isdir(path):
-            return _saved_model(stage, path)
-        return _load_keras_file(stage, path)
+class KerasModel(ModelChoice):
+    """A ``.keras`` file without Python code of its own, or a SavedModel."""
+
+    kind = "keras"
+    usage = "keras:FILE.keras (or a SavedModel folder)"
+    packages = ("keras", "tensorflow")
+
+    def load(self, stage: DepthStage) -> Network:
+        with local_copy(self.path, self.files) as path:
+            if os.path.isdir(path):
+                return _load_saved_model(stage, path)
+            return load_keras_file(stage, path)
 
 
-def _load_keras_file(stage: DepthStage, path: str) -> Network:
-    keras = _import_keras()
+def load_keras_file(stage: DepthStage, path: str) -> Network:
+    """Loads a local ``.keras`` file. Raises DepthModelError."""
+    keras = import_keras()
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
         inputs, outputs = list(model.inputs), list(model.outputs)
@@ -46,23 +54,23 @@ def _load_keras_file(stage: DepthStage, path: str) -> Network:
     check_one(stage, "output", [tensor.name for tensor in outputs])
     shape = tuple(inputs[0].shape)
     size = stage.input_size(fixed_size(stage, shape))
-    return _keras_network(stage, model, size, batch=shape[0])
+    return keras_network(stage, model, size, batch=shape[0])
 
 
-def _keras_network(
+def keras_network(
     stage: DepthStage,
     model: Any,
     size: PictureSize,
     finish: Callable[[Any], Any] = lambda output: output,
     batch: int | None = None,
 ) -> Network:
-    """A Keras model, and what follows it, as one graph of TensorFlow."""
+    """Returns a Keras model, followed by `finish`, as one TensorFlow graph."""
     import keras
 
-    if stage.precision != "float32":
-        # The layers that give the depth stay in float32: 8 bits of mantissa are too few for it.
+    if stage.settings.precision != "float32":
+        # The layers that end in the depth stay in float32: 8 bits of mantissa are too few for it.
         exact = _output_layers(model)
-        policy = keras.DTypePolicy(f"mixed_{stage.precision}")
+        policy = keras.DTypePolicy(f"mixed_{stage.settings.precision}")
         for layer in model._flatten_layers(include_self=False):
             if layer not in exact:
                 layer.dtype_policy = policy
@@ -75,7 +83,7 @@ def _keras_network(
 
 
 def _output_layers(model: Any) -> set[Any]:
-    """The layers that give a model's output: from the last ones with weights on."""
+    """Returns the layers that make a model's output: the last ones with weights and all after."""
     import keras
 
     found: set[Any] = set()
@@ -94,7 +102,8 @@ def _output_layers(model: Any) -> set[Any]:
     return found
 
 
-def _saved_model(stage: DepthStage, path: str) -> Network:
+def _load_saved_model(stage: DepthStage, path: str) -> Network:
+    import_keras()
     import tensorflow as tf
 
     only_float32(stage)
@@ -124,9 +133,9 @@ def _saved_model(stage: DepthStage, path: str) -> Network:
 def _traced_network(
     stage: DepthStage, function: Callable[[Any], Any], size: PictureSize, batch: int | None
 ) -> Network:
-    """A function of TensorFlow as one graph.
+    """Returns a TensorFlow function as one graph.
 
-    Weights made constants were 4% faster on a CPU, and doubled a worker's memory.
+    Turning weights into constants was 4% faster on a CPU, and doubled a worker's memory.
     """
     import tensorflow as tf
 
@@ -149,7 +158,8 @@ def _traced_network(
     return Network(call, size, batch)
 
 
-def _import_keras() -> Any:
+def import_keras() -> Any:
+    """Returns Keras on TensorFlow, both set to compute the same bytes every time."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
     with quiet_stderr():
         import keras
@@ -167,8 +177,8 @@ def _import_keras() -> Any:
     with contextlib.suppress(RuntimeError):
         for gpu in gpus:  # take what is needed, not all: a machine may run several workers
             tf.config.experimental.set_memory_growth(gpu, True)
-    # float32 is what it says on GPUs too, where by default it has the mantissa of float16. And of
-    # ways to sum there is one, not whichever a trial finds fastest that day.
+    # On GPUs float32 has the mantissa of float16 by default, and sums are made by whichever
+    # algorithm a trial happens to find fastest. Neither here.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     tf.config.experimental.enable_op_determinism()
     return keras

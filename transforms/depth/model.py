@@ -1,24 +1,193 @@
-"""Depth models: which one, loading it, and depth maps of pictures by it."""
+"""Depth models: what one is asked to do, what each kind must know, and depth maps by it."""
 
 from __future__ import annotations
 
+import abc
+import posixpath
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar
 
 import numpy as np
+from pydantic import Field
 
-from depthmask.errors import DepthModelError, first_line
+from depthmask.errors import DepthModelError, UserError, first_line
+from depthmask.manifest import ModelIdentity
 from transforms.depth.interface import ModelInterface, PictureSize, Precision
+from transforms.depth.model_files import checksum, files_at
 from transforms.depth.storage import DepthStorage
+
+
+class DepthSettings(DepthStorage):
+    """How depth is estimated and stored: the recipe's section ``depth``."""
+
+    batch_size: int = Field(16, ge=1, le=4096, description="pictures per call of the model")
+    precision: Precision = Field(
+        "float32", description="bfloat16, float16: faster on GPUs and some CPUs, less exact"
+    )
+    input: PictureSize | None = Field(
+        None, description="size at which the model sees pictures; null: its own or the canvas's"
+    )
+    model: ModelInterface = Field(
+        ModelInterface(), description="input and output of a model whose kind does not tell"
+    )
+
+
+@dataclass(frozen=True)
+class ModelChoice(abc.ABC):
+    """A depth model that is chosen but not loaded. Each kind of model is a subclass.
+
+    `path`: its file or folder, local or remote, without a slash at its end; empty where the kind
+    needs none. A subclass is importable without the packages that run its models.
+    """
+
+    path: str = ""
+
+    kind: ClassVar[str]
+    usage: ClassVar[str]
+    """How the command line names one, and what its file is."""
+    packages: ClassVar[tuple[str, ...]]
+    """Packages of which another version may change the depth."""
+    needs_path: ClassVar[bool] = True
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.path}" if self.path else self.kind
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The paths of its files by their names within it. Raises DepthModelError."""
+        return files_at(self.path)
+
+    def identity(self) -> ModelIdentity:
+        """Reads the files. Raises DepthModelError where one is missing."""
+        return ModelIdentity(self.kind, posixpath.basename(self.path), checksum(self.files))
+
+    def interface(self, settings: DepthSettings) -> ModelInterface:
+        """Returns what the recipe declares. Raises UserError where that is not right."""
+        return settings.model
+
+    def default_input(self, canvas: PictureSize, interface: ModelInterface) -> PictureSize:
+        """Returns the size of its input where neither its file nor the recipe sets one."""
+        return canvas.rounded_up(interface.multiple_of)
+
+    @abc.abstractmethod
+    def load(self, stage: DepthStage) -> Network:
+        """Loads the network for a stage of this model. Raises DepthModelError."""
+
+    def _declared_unit(self, settings: DepthSettings) -> float | None:
+        """Returns the recipe's unit, all that it may say of a model whose interface is known."""
+        if settings.model.model_copy(update={"unit": None}) != ModelInterface():
+            raise UserError(
+                f"the input and output of {self.kind} are known: leave out all of depth.model but "
+                "unit."
+            )
+        return settings.model.unit
+
+
+@dataclass(frozen=True)
+class DepthStage:
+    """All that estimating depth needs to know; each worker loads the model from it.
+
+    `canvas`: the size of the pictures that come.
+    """
+
+    model: ModelChoice
+    interface: ModelInterface
+    settings: DepthSettings
+    canvas: PictureSize
+
+    def load(self) -> DepthModel:
+        """Loads the model. Raises DepthModelError where it cannot be used."""
+        return DepthModel(self, self.model.load(self))
+
+    def input_size(self, fixed: PictureSize | None) -> PictureSize:
+        """Returns the size at which the model sees pictures; `fixed`: the only one it takes.
+
+        Raises DepthModelError for one that the model cannot take.
+        """
+        wanted, step = self.settings.input, self.interface.multiple_of
+        if wanted is None:
+            return fixed or self.model.default_input(self.canvas, self.interface)
+        if fixed is not None and fixed != wanted:
+            raise DepthModelError(
+                f"{self.model}: only takes pictures of {fixed} pixels, not {wanted}. Leave out "
+                "depth.input."
+            )
+        if wanted != wanted.rounded_up(step):
+            raise DepthModelError(
+                f"{self.model}: takes pictures whose sides are multiples of {step}, not {wanted}. "
+                "Change depth.input."
+            )
+        return wanted
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network ready to run.
+
+    `call` takes float32 [n, h, w, 3] or [n, 3, h, w] and returns one array; n is `batch` exactly
+    where that is not None.
+    """
+
+    call: Callable[[np.ndarray], np.ndarray]
+    input: PictureSize
+    batch: int | None = None
+
+
+@dataclass(frozen=True)
+class DepthModel:
+    """A loaded model behind the interface that its recipe declares."""
+
+    stage: DepthStage
+    network: Network
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Returns depth, float32 [n, h', w'], of `images`, uint8 [n, H, W, C], at the stored size.
+
+        In metres, or relative as the model returns it; not finite where the model's values are not.
+        Raises DepthModelError where the model fails or its output has another form.
+        """
+        size = self.network.batch or self.stage.settings.batch_size
+        batches = [self._predict(images[i : i + size]) for i in range(0, len(images), size)]
+        return np.concatenate(batches)
+
+    def _predict(self, images: np.ndarray) -> np.ndarray:
+        stage, interface = self.stage, self.stage.interface
+        values = interface.prepare(images, self.network.input)
+        missing = (self.network.batch or 0) - len(values)
+        if missing > 0:  # a model of a fixed batch gets the last picture again
+            values = np.concatenate([values, np.repeat(values[-1:], missing, axis=0)])
+        try:
+            output = self.network.call(values)
+        except Exception as error:
+            raise DepthModelError(
+                f"{stage.model}: the model fails on input of shape {values.shape}: "
+                f"{first_line(error)}. Its input is declared by depth.model (layout, "
+                "multiple_of) and depth.input."
+            ) from error
+        depth = _one_channel(output, len(values), stage.model)[: len(images)]
+        return stage.settings.resize(interface.interpret(depth))
+
+
+def _one_channel(output: np.ndarray, n: int, model: ModelChoice) -> np.ndarray:
+    """Returns maps, float32 [n, h, w], of [n, h, w], [n, h, w, 1] or [n, 1, h, w]."""
+    maps = output
+    if output.ndim == 4 and 1 in (output.shape[1], output.shape[3]):
+        maps = output[..., 0] if output.shape[3] == 1 else output[:, 0]
+    if maps.ndim != 3 or len(maps) != n:
+        raise DepthModelError(
+            f"{model}: the model returns {output.shape} for {n} pictures. It must return one "
+            "channel of depth: [n, height, width] or [n, height, width, 1]."
+        )
+    return np.asarray(maps, np.float32)
 
 
 def only_float32(stage: DepthStage) -> None:
     """Raises DepthModelError where another precision is asked for."""
-    if stage.precision != "float32":
+    if stage.settings.precision != "float32":
         raise DepthModelError(
-            f"{stage.model}: runs as it was exported; only .keras files and DenseDepth can run in "
-            f"{stage.precision}. Set depth.precision to float32."
+            f"{stage.model}: runs as it was exported, not in {stage.settings.precision}. Set "
+            "depth.precision to float32."
         )
 
 
@@ -40,7 +209,7 @@ def check_one(stage: DepthStage, what: str, names: list[str]) -> None:
 
 
 def fixed_size(stage: DepthStage, shape: tuple[int | None, ...]) -> PictureSize | None:
-    """The picture size that a model's input shape prescribes, if it does."""
+    """Returns the picture size that a model's input shape prescribes, if it does."""
     if len(shape) != 4:
         raise DepthModelError(
             f"{stage.model}: the model's input has the shape {shape}; it must take "
@@ -58,131 +227,3 @@ def fixed_size(stage: DepthStage, shape: tuple[int | None, ...]) -> PictureSize 
     if width is None or height is None:
         return None
     return PictureSize(width=width, height=height)
-
-
-ModelKind = Literal["builtin", "densedepth", "keras", "onnx"]
-
-
-@dataclass(frozen=True)
-class ModelChoice:
-    """A model as the command line names it: ``builtin``, or ``KIND:PATH``."""
-
-    kind: ModelKind
-    path: str = ""
-
-    @classmethod
-    def parse(cls, text: str) -> ModelChoice:
-        """Raises DepthModelError for what names no model."""
-        kind, _, path = text.partition(":")
-        if text == "builtin":
-            return cls("builtin")
-        if kind not in get_args(ModelKind) or kind == "builtin" or not path:
-            raise DepthModelError(
-                f"{text}: no depth model. Give builtin, none, densedepth:FILE.h5, keras:FILE.keras "
-                "(or a SavedModel folder) or onnx:FILE.onnx."
-            )
-        return cls(kind, path)  # type: ignore[arg-type]
-
-    def __str__(self) -> str:
-        return f"{self.kind}:{self.path}" if self.path else self.kind
-
-
-@dataclass(frozen=True)
-class DepthStage:
-    """All that estimating depth needs to know; the model is loaded from it on each worker.
-
-    `canvas` is the size of the pictures that come, `input` that at which the model sees them
-    (None: the model's own, or else the canvas's, rounded up to what the model's sides divide by).
-    """
-
-    model: ModelChoice
-    interface: ModelInterface
-    storage: DepthStorage
-    canvas: PictureSize
-    input: PictureSize | None
-    batch_size: int
-    precision: Precision
-
-    def input_size(self, fixed: PictureSize | None) -> PictureSize:
-        """The size at which the model sees pictures; `fixed` where its file leaves no choice.
-
-        Raises DepthModelError for one that the model cannot take.
-        """
-        step = self.interface.multiple_of
-        if self.input is None:
-            width, height = (
-                -(-side // step) * step for side in (self.canvas.width, self.canvas.height)
-            )
-            return fixed or PictureSize(width=width, height=height)
-        if fixed is not None and fixed != self.input:
-            raise DepthModelError(
-                f"{self.model}: takes pictures of {fixed} pixels alone, not {self.input}. Leave "
-                "out depth.input."
-            )
-        if self.input.width % step or self.input.height % step:
-            raise DepthModelError(
-                f"{self.model}: takes pictures whose sides divide by {step}, not {self.input}. "
-                "Change depth.input."
-            )
-        return self.input
-
-
-@dataclass(frozen=True)
-class Network:
-    """A network ready to run.
-
-    `call` takes float32 [n, h, w, 3] or [n, 3, h, w] and gives one array; n is `batch` exactly
-    where that is not None.
-    """
-
-    call: Callable[[np.ndarray], np.ndarray]
-    input: PictureSize
-    batch: int | None = None
-
-
-@dataclass(frozen=True)
-class DepthModel:
-    """A loaded model behind the interface that its recipe declares."""
-
-    stage: DepthStage
-    network: Network
-
-    def predict(self, images: np.ndarray) -> np.ndarray:
-        """Depth float32 [n, h', w'] of `images` uint8 [n, H, W, C], at the stored size.
-
-        In metres, or as a relative model gives it; not finite where the model's values are not.
-        Raises DepthModelError where the model fails or its output has another form.
-        """
-        size = self.network.batch or self.stage.batch_size
-        batches = [self._predict(images[i : i + size]) for i in range(0, len(images), size)]
-        return np.concatenate(batches)
-
-    def _predict(self, images: np.ndarray) -> np.ndarray:
-        stage, interface = self.stage, self.stage.interface
-        values = interface.prepare(images, self.network.input)
-        missing = (self.network.batch or 0) - len(values)
-        if missing > 0:  # a model of a fixed batch gets the last picture again
-            values = np.concatenate([values, np.repeat(values[-1:], missing, axis=0)])
-        try:
-            output = self.network.call(values)
-        except Exception as error:
-            raise DepthModelError(
-                f"{stage.model}: the model fails on input of shape {values.shape}: "
-                f"{first_line(error)}. What it takes is declared by depth.model (layout, "
-                "multiple_of) and depth.input."
-            ) from error
-        depth = _one_channel(output, len(values), stage.model)[: len(images)]
-        return stage.storage.resize(interface.interpret(depth))
-
-
-def _one_channel(output: np.ndarray, n: int, model: ModelChoice) -> np.ndarray:
-    """Maps float32 [n, h, w] of [n, h, w], [n, h, w, 1] or [n, 1, h, w]."""
-    maps = output
-    if output.ndim == 4 and 1 in (output.shape[1], output.shape[3]):
-        maps = output[..., 0] if output.shape[3] == 1 else output[:, 0]
-    if maps.ndim != 3 or len(maps) != n:
-        raise DepthModelError(
-            f"{model}: the model gives {output.shape} for {n} pictures. It must give one channel "
-            "of depth: [n, height, width] or [n, height, width, 1]."
-        )
-    return np.asarray(maps, np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -16,11 +17,10 @@ _MAX_16_BITS = 65535
 
 
 class DepthStorage(BaseModel):
-    """One of three ways.
+    """How depth maps are stored: in one of three ways.
 
-    - ``metric16``: 16-bit greyscale PNG; value × `scale` is the depth (metres, or the relative
-      values of a model that knows no metres). 0 is never stored; values beyond 1 … 65535 are
-      clipped.
+    - ``metric16``: 16-bit greyscale PNG; value × `scale` is the depth (metres, or the values of a
+      relative model). 0 is never stored; values beyond 1 … 65535 are clipped.
     - ``norm8``: 8-bit greyscale; each map stretched from its own least (0) to its greatest (255)
       value. A flat map is 0.
     - ``plasma8``: the same through the plasma colour map, RGB.
@@ -30,10 +30,13 @@ class DepthStorage(BaseModel):
 
     storage: Literal["metric16", "norm8", "plasma8"] = "metric16"
     scale: float = Field(
-        0.001, gt=0, allow_inf_nan=False, description="metric16: metres a step of the stored value"
+        0.001,
+        gt=0,
+        allow_inf_nan=False,
+        description="metric16: metres per step of the stored value",
     )
     codec: ImageCodec = Field(ImageCodec(format="png"), description="png; jpeg for 8 bits too")
-    size: PictureSize | None = Field(None, description="of stored maps; null: as the model gives")
+    size: PictureSize | None = Field(None, description="of stored maps; null: the model's")
 
     @model_validator(mode="after")
     def _sixteen_bits_need_png(self) -> DepthStorage:
@@ -42,26 +45,41 @@ class DepthStorage(BaseModel):
         return self
 
     @property
+    def absolute(self) -> bool:
+        """Whether all maps share one scale; else each is stretched to a range of its own."""
+        return self.storage == "metric16"
+
+    @property
     def channels(self) -> int:
         """Channels of a stored map."""
         return 3 if self.storage == "plasma8" else 1
 
     @property
-    def step(self) -> float:
-        """Stored value (of plasma8: position on the colour map) × this is what `load` gives."""
-        return self.scale if self.storage == "metric16" else 1 / 255
+    def dtype(self) -> str:
+        """The type of a stored map's values."""
+        return "uint16" if self.absolute else "uint8"
 
     @property
-    def ends(self) -> tuple[np.ndarray, ...]:
-        """Stored pixels that every map holds unless it is flat: its least and greatest value."""
-        return {
-            "metric16": (),
-            "norm8": (np.array([0]), np.array([255])),
-            "plasma8": (PLASMA[0], PLASMA[-1]),
-        }[self.storage]
+    def step(self) -> float:
+        """Stored value (of plasma8: place on the colour map) × this is what `load` returns."""
+        return self.scale if self.absolute else 1 / 255
+
+    @property
+    def greatest(self) -> float:
+        """The greatest depth that can be stored."""
+        return self.scale * _MAX_16_BITS if self.absolute else math.inf
+
+    def describe(self, quantity: str, unit: str) -> str:
+        """Returns what a stored value means, for the dataset card."""
+        if self.absolute:
+            return f"a stored value × {self.scale:.6g} is {quantity} in {unit}"
+        place = "colour's place (0 … 255) on the plasma colour map"
+        value = place if self.channels == 3 else "value"
+        meaning = f"{quantity} from the least (0) to the greatest (1) of its map"
+        return f"a stored {value} / 255 is {meaning}"
 
     def resize(self, depths: np.ndarray) -> np.ndarray:
-        """`depths` float32 [n, h, w] at the stored size (bilinear)."""
+        """Returns `depths`, float32 [n, h, w], at the stored size (bilinear)."""
         if self.size is None or depths.shape[1:] == (self.size.height, self.size.width):
             return depths
         size = (self.size.width, self.size.height)
@@ -69,43 +87,61 @@ class DepthStorage(BaseModel):
         return np.stack([np.asarray(resized) for resized in maps])
 
     def quantise(self, depths: np.ndarray) -> np.ndarray:
-        """Finite `depths`, float32 [n, h, w], as they are stored.
+        """Returns finite `depths`, float32 [n, h, w], as they are stored.
 
         uint16 [n, h, w] for metric16, uint8 [n, h, w] for norm8, uint8 [n, h, w, 3] for plasma8.
         """
-        if self.storage == "metric16":
+        if self.absolute:
             return np.clip(np.rint(depths / self.scale), 1, _MAX_16_BITS).astype(np.uint16)
         least = depths.min(axis=(1, 2), keepdims=True)
         span = depths.max(axis=(1, 2), keepdims=True) - least
         position = (depths - least) / np.where(span > 0, span, 1)
-        grey = np.rint(position * 255).astype(np.uint8)
-        return np.asarray(PLASMA[grey]) if self.storage == "plasma8" else grey
+        return self.from_grey(np.rint(position * 255).astype(np.uint8))
+
+    def from_grey(self, grey: np.ndarray) -> np.ndarray:
+        """Returns depths, uint8 from the least (0) to the greatest (255), as norm8 or plasma8."""
+        return np.asarray(PLASMA[grey]) if self.channels == 3 else grey
 
     def encode(self, depth: np.ndarray) -> bytes:
-        """One map as `quantise` gives it."""
+        """Encodes one map as `quantise` or `from_grey` returns it."""
         if self.codec.format == "png" and depth.ndim == 2:
             return encode_grey(depth)
         return encode_image(np.atleast_3d(depth), self.codec)
 
     def clipped_share(self, depths: np.ndarray) -> float:
-        """The share of `depths` that metric16 must clip, at either end."""
-        if self.storage != "metric16":
+        """Returns the share of `depths` that storing them would clip, at either end."""
+        if not self.absolute:
             return 0.0
         steps = depths / self.scale
         return float(np.mean((steps > _MAX_16_BITS) | (steps < 0.5)))
 
+    def fault(self, stored: np.ndarray) -> str | None:
+        """Returns what is wrong with a stored map, [h, w, C], or None if nothing is."""
+        if is_flat(stored[None]).all():
+            return "the same depth in every pixel"
+        if self.absolute:
+            return None if stored.all() else "pixels without depth"
+        ends = self.from_grey(np.array([0, 255], np.uint8))
+        stretched = all((stored == end).all(axis=2).any() for end in ends)
+        if self.codec.format == "png" and not stretched:
+            return "not from the least to the greatest value"
+        return None
+
 
 def is_flat(stored: np.ndarray) -> np.ndarray:
-    """Which stored maps, [n, h, w] or [n, h, w, 3], are the same in every pixel: bool [n]."""
+    """Returns which stored maps, [n, h, w] or [n, h, w, C], have one value only: bool [n]."""
     return np.asarray((stored == stored[:, :1, :1]).all(axis=tuple(range(1, stored.ndim))))
 
 
-def grey_depth(stored: np.ndarray, storage: str) -> np.ndarray:
-    """uint8 [h, w] from the least (0) to the greatest (255) depth of a stored map."""
-    if storage == "plasma8":
+def grey_depth(stored: np.ndarray) -> np.ndarray:
+    """Returns uint8 [h, w] from the least (0) to the greatest (255) depth of a stored map.
+
+    Its form says how it is stored: RGB by plasma8, 8 bits by norm8, 16 bits by metric16.
+    """
+    if stored.ndim == 3:
         red, green = stored[..., 0].astype(np.uint16), stored[..., 1]
         return np.asarray(plasma_positions()[red * 256 + green])
-    if storage == "norm8":
+    if stored.dtype == np.uint8:
         return stored
     least, greatest = int(stored.min()), int(stored.max())
     grey = (stored.astype(np.float32) - least) / max(greatest - least, 1) * 255
@@ -113,6 +149,6 @@ def grey_depth(stored: np.ndarray, storage: str) -> np.ndarray:
 
 
 def depth_in_metres(data: bytes, scale: float) -> np.ndarray:
-    """Depth float32 [h, w] of a map that is stored as metric16."""
+    """Returns depth, float32 [h, w], of an encoded map whose values × `scale` are metres."""
     values = np.asarray(open_image(data)).astype(np.float32)
     return np.multiply(values, np.float32(scale), out=values)

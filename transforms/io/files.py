@@ -1,37 +1,35 @@
 """Files on any file system that Beam knows: ``/local/path``, ``gs://…``.
 
-What Beam takes as a pattern (listing, deleting) is done by `os` where the path is local, and by
-`transforms.io.gcs` on Cloud Storage: patterns cannot be quoted, and a folder may well be called
-``pictures [2020]``.
+Local files go through Python's own functions, Cloud Storage through `transforms.io.gcs`, and only
+what lies elsewhere through Beam: importing it takes seconds, and what it lists or deletes it takes
+for a pattern, while a folder may well be called ``pictures [2020]``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import google_crc32c
-from apache_beam.io.filesystem import BeamIOError
-from apache_beam.io.filesystems import FileSystems
 
+from depthmask.errors import UserError
 from transforms.io import gcs
 from transforms.io.checksums import crc32c_of_both
 
-
-def crc_text(crc: int) -> str:
-    """A CRC-32C as the manifest has it: eight hexadecimal digits."""
-    return f"{crc:08x}"
-
-
+AnyPath = str | os.PathLike[str]
 _Result = TypeVar("_Result")
 _READ_BYTES = 2**20
 # Requests to an object store at once: each takes long and does little.
 _REQUESTS = 16
+
+
+def crc_text(crc: int) -> str:
+    """Returns a CRC-32C as the manifest has it: eight hexadecimal digits."""
+    return f"{crc:08x}"
 
 
 @dataclass(frozen=True)
@@ -48,8 +46,8 @@ class FileEntry:
 
 
 @dataclass(frozen=True)
-class FilePart:
-    """A file that is to become part of another, and what its bytes must be."""
+class WrittenFile:
+    """A file, and what its bytes must be."""
 
     path: str
     bytes: int
@@ -61,50 +59,73 @@ def is_local(path: str) -> bool:
     return "://" not in path
 
 
-def check_path(path: str) -> None:
-    """Raises ValueError, with a remedy, for a path that no file can have."""
-    if is_local(path):
-        return
-    if gcs.is_gcs(path) and not path.removeprefix(gcs.PREFIX).split("/")[0]:
-        raise ValueError(f"{path}: names no bucket. Give {gcs.PREFIX}BUCKET/FOLDER.")
-    try:
-        FileSystems.get_filesystem(path)
-    except ValueError as error:
-        raise ValueError(
-            f"{path}: there is no file system for this here. Give a local path, or one that begins "
-            f"with {gcs.PREFIX}."
-        ) from error
+def _beam_file_systems() -> Any:
+    """Beam's file systems, for a path that is neither local nor on Cloud Storage."""
+    from apache_beam.io.filesystems import FileSystems
+
+    return FileSystems
+
+
+def checked_path(path: AnyPath) -> str:
+    """Returns the path as text. Raises UserError for one that no file can have."""
+    path = os.fspath(path)
+    if gcs.is_gcs(path):
+        if not path.removeprefix(gcs.PREFIX).split("/")[0]:
+            raise UserError(f"{path}: names no bucket. Give {gcs.PREFIX}BUCKET/FOLDER.")
+    elif not is_local(path):
+        try:
+            _beam_file_systems().get_filesystem(path)
+        except ValueError as error:
+            raise UserError(
+                f"{path}: there is no file system for this here. Give a local path, or one that "
+                f"begins with {gcs.PREFIX}."
+            ) from error
+    return path
 
 
 def join(folder: str, *names: str) -> str:
-    """The path of something in a folder."""
-    return str(FileSystems.join(folder, *names))
+    """Returns the path of something in a folder."""
+    if is_local(folder):
+        return os.path.join(folder, *names)
+    if gcs.is_gcs(folder):
+        return gcs.join(folder, *names)
+    return str(_beam_file_systems().join(folder, *names))
 
 
 def open_file(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
     """Opens a file to read and seek. Raises OSError where there is none."""
+    if is_local(path):
+        return open(path, "rb")
     if gcs.is_gcs(path):
         return gcs.open_object(path, "rb")
-    return FileSystems.open(path, compression_type="uncompressed")  # type: ignore[no-any-return]
+    opened: contextlib.AbstractContextManager[BinaryIO] = _beam_file_systems().open(
+        path, compression_type="uncompressed"
+    )
+    return opened
 
 
 def create_file(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
     """Opens a new file to write, and makes its folder."""
+    if is_local(path):
+        if folder := os.path.dirname(path):
+            os.makedirs(folder, exist_ok=True)
+        return open(path, "wb")
     if gcs.is_gcs(path):
         return gcs.open_object(path, "wb")
-    return FileSystems.create(  # type: ignore[no-any-return]
+    created: contextlib.AbstractContextManager[BinaryIO] = _beam_file_systems().create(
         path, mime_type=gcs.KIND, compression_type="uncompressed"
     )
+    return created
 
 
 def read_file(path: str) -> bytes:
-    """All bytes of a file. Raises OSError where there is none."""
+    """Returns all bytes of a file. Raises OSError where there is none."""
     with open_file(path) as file:
         return bytes(file.read())
 
 
 def read_files(paths: Sequence[str]) -> Iterator[bytes]:
-    """All bytes of each of many small files, in order; off this machine some at once."""
+    """Yields the bytes of each of many small files, in order; reads several remote ones at once."""
     return _each(read_file, paths)
 
 
@@ -118,7 +139,7 @@ def _each(function: Callable[[str], _Result], paths: Sequence[str]) -> Iterator[
 
 
 def write_file(path: str, parts: Iterable[bytes]) -> int:
-    """Writes a new file; gives the CRC-32C of its bytes."""
+    """Writes a new file; returns the CRC-32C of its bytes."""
     if gcs.is_gcs(path):
         parts, data = gcs.in_one_request(parts)
         if data is not None:
@@ -133,22 +154,24 @@ def write_file(path: str, parts: Iterable[bytes]) -> int:
 
 
 def rename_file(path: str, new_path: str) -> None:
-    """Renames a file, in place of what may be there under the new name."""
-    if gcs.is_gcs(path):
+    """Renames a file; replaces one that has the new name."""
+    if is_local(path):
+        os.replace(path, new_path)
+    elif gcs.is_gcs(path):
         gcs.rename(path, new_path)
     else:
-        FileSystems.rename([path], [new_path])
+        _beam_file_systems().rename([path], [new_path])
 
 
 def replace_file(path: str, part_path: str, parts: Iterable[bytes]) -> int:
-    """As `write_file`, but under another name first: at `path` the file is whole or not there."""
+    """As `write_file`, but under another name first: at `path` the file is whole or missing."""
     crc = write_file(part_path, parts)
     rename_file(part_path, path)
     return crc
 
 
 def file_checksum(path: str) -> tuple[int, int]:
-    """CRC-32C and size of a file, read block by block. Raises OSError where there is none."""
+    """Returns CRC-32C and size of a file, read in blocks. Raises OSError where there is none."""
     crc = size = 0
     with open_file(path) as file:
         while block := file.read(_READ_BYTES):
@@ -162,14 +185,14 @@ def stored_checksum(path: str) -> tuple[int, int]:
     return gcs.stored_checksum(path) if gcs.is_gcs(path) else file_checksum(path)
 
 
-def join_files(parts: Sequence[FilePart], path: str) -> int:
-    """Writes a new file of the bytes of others, in order; gives its CRC-32C.
+def join_files(parts: Sequence[WrittenFile], path: str) -> int:
+    """Writes a new file of the bytes of others, in order; returns its CRC-32C.
 
     On Cloud Storage no byte of them is moved. Raises ValueError where a part's bytes are not those
     of its checksum.
     """
     if not gcs.is_gcs(path):
-        return write_file(path, map(_checked_bytes, parts))
+        return write_file(path, map(read_written, parts))
     crc = size = 0
     for part in parts:
         crc, size = crc32c_of_both(crc, part.crc32c, part.bytes), size + part.bytes
@@ -178,16 +201,19 @@ def join_files(parts: Sequence[FilePart], path: str) -> int:
     return crc
 
 
-def _checked_bytes(part: FilePart) -> bytes:
-    data = read_file(part.path)
-    if google_crc32c.value(data) != part.crc32c:
-        raise ValueError(f"{part.path}: not the bytes that were written to it")
+def read_written(file: WrittenFile) -> bytes:
+    """All bytes of a file. Raises ValueError where they are not those that were written."""
+    data = read_file(file.path)
+    if google_crc32c.value(data) != file.crc32c:
+        raise ValueError(f"{file.path}: not the bytes that were written to it")
     return data
 
 
 def exists(path: str) -> bool:
     """Whether there is such a file (or, locally, folder)."""
-    return gcs.exists(path) if gcs.is_gcs(path) else bool(FileSystems.exists(path))
+    if is_local(path):
+        return os.path.exists(path)
+    return gcs.exists(path) if gcs.is_gcs(path) else bool(_beam_file_systems().exists(path))
 
 
 def is_folder(path: str) -> bool:
@@ -198,7 +224,7 @@ def is_folder(path: str) -> bool:
 
 
 def list_files(folder: str) -> list[FileEntry]:
-    """The files in a folder and below it, by path; none where there is no such folder.
+    """Returns the files in a folder and below it, by path; none where there is no such folder.
 
     Links to folders are not followed. Raises OSError for a folder that cannot be read.
     """
@@ -211,7 +237,7 @@ def list_files(folder: str) -> list[FileEntry]:
     elif gcs.is_gcs(folder):
         entries = [FileEntry(path, size) for path, size in gcs.list_objects(folder)]
     else:
-        (match,) = FileSystems.match([join(folder, "**")])
+        (match,) = _beam_file_systems().match([join(folder, "**")])
         entries = [FileEntry(found.path, found.size_in_bytes) for found in match.metadata_list]
     return sorted(entries, key=lambda entry: entry.path)
 
@@ -222,7 +248,7 @@ def _unless_gone(error: OSError) -> None:
 
 
 def list_names(folder: str) -> set[str]:
-    """Names of the files and folders in a folder; none where there is no such folder."""
+    """Returns names of the files and folders in a folder; none where there is no such folder."""
     if is_local(folder):
         return set(os.listdir(folder)) if os.path.isdir(folder) else set()
     if gcs.is_gcs(folder):
@@ -240,28 +266,20 @@ def _size(path: str) -> int:
 
 
 def delete_files(paths: Iterable[str]) -> None:
-    """Deletes what is still there of these files: others may have been quicker.
+    """Deletes those of these files that still exist: others may have been quicker.
 
-    Off this machine some go at once: what must go first needs a call of its own.
+    Remote ones are deleted several at a time: what must go first needs a call of its own.
     """
     for _ in _each(_delete_file, list(paths)):
         pass
 
 
 def _delete_file(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError, BeamIOError):
-        if is_local(path):
+    if is_local(path):
+        with contextlib.suppress(FileNotFoundError):
             os.remove(path)
-        elif gcs.is_gcs(path):
-            gcs.delete(path)
-        else:
-            FileSystems.delete([path])
-
-
-def delete_folder(folder: str) -> None:
-    """Deletes a folder with all that is in it, if it is there."""
-    if is_local(folder):
-        if os.path.isdir(folder):
-            shutil.rmtree(folder)
+    elif gcs.is_gcs(path):
+        gcs.delete(path)
     else:
-        delete_files(entry.path for entry in list_files(folder))
+        with contextlib.suppress(OSError):  # Beam does not say which error it was
+            _beam_file_systems().delete([path])

@@ -1,8 +1,7 @@
-"""Cloud Storage where Beam's file system is not enough: what needs no bytes moved, or a condition.
+"""Cloud Storage without Beam's file system: operations that move no bytes or need a condition.
 
-Beam's own renames and deletions travel in batches, and one that the service throttles as a whole is
-not tried again. Here each is a request of its own with google-cloud-storage's retries, and every
-error is an OSError.
+Beam batches its renames and deletions, and does not retry a batch that the service throttles. Here
+each is a request of its own with google-cloud-storage's retries, and every error is an OSError.
 """
 
 from __future__ import annotations
@@ -16,22 +15,27 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
-from apache_beam.io.filesystems import FileSystems
-
 PREFIX = "gs://"
 # What every file is stored as.
 KIND = "application/octet-stream"
 # Objects that one request may compose.
 _COMPOSED = 32
-# What is no larger is sent whole.
+# Up to this size a file is sent whole.
 _ONE_REQUEST_BYTES = 16 * 2**20
-# Connections kept open: no fewer than threads ever ask at once, as those on top are thrown away.
+# Connections kept open: at least one a thread, as those on top are thrown away.
 _CONNECTIONS = 128
 
 
 def is_gcs(path: str) -> bool:
     """Whether the path is an object in Cloud Storage."""
     return path.startswith(PREFIX)
+
+
+def join(folder: str, *names: str) -> str:
+    """Returns the path of something in a folder, with one slash between any two parts."""
+    for name in names:
+        folder = f"{folder.rstrip('/')}/{name.lstrip('/')}"
+    return folder
 
 
 @contextlib.contextmanager
@@ -66,10 +70,10 @@ def _split(path: str) -> tuple[str, str]:
 
 
 class _Access:
-    """Beam's own access, with the credentials that its options name: one a process.
+    """The process's one client, with the credentials that Beam's options name.
 
-    Beam itself makes a client for each operation, which opens a connection and asks for the bucket
-    once more. Where options or emulator are others than before, so is the access.
+    Beam itself makes a client for each operation, which opens a new connection and requests the
+    bucket again. A change of options or of the emulator makes a new client.
     """
 
     def __init__(self) -> None:
@@ -79,7 +83,9 @@ class _Access:
         self._gcs_io: Any = None
 
     def to(self, path: str) -> Any:
-        """The GcsIO for a path."""
+        """Returns the GcsIO for a path."""
+        from apache_beam.io.filesystems import FileSystems
+
         system = FileSystems.get_filesystem(path)
         options, emulator = system._pipeline_options, os.environ.get("STORAGE_EMULATOR_HOST")
         with self._lock:
@@ -104,14 +110,14 @@ _access = _Access()
 
 
 def _retry() -> Any:
-    # Of each request here a second try does no harm, whatever became of the first.
+    # Each request here may be sent twice without harm, whatever became of the first.
     from google.cloud.storage.retry import DEFAULT_RETRY
 
     return DEFAULT_RETRY
 
 
 def list_objects(folder: str) -> list[tuple[str, int]]:
-    """Paths and sizes of all objects below a folder."""
+    """Returns paths and sizes of all objects below a folder."""
     bucket, name = _split(folder.rstrip("/") + "/")
     with gcs_errors(folder):
         found = _access.to(folder).client.list_blobs(bucket, prefix=name, retry=_retry())
@@ -119,7 +125,7 @@ def list_objects(folder: str) -> list[tuple[str, int]]:
 
 
 def list_names(folder: str) -> set[str]:
-    """Names of what lies right in a folder, folders among them, without listing what is below."""
+    """Returns names of the files and folders in a folder, without listing what is below."""
     bucket, prefix = _split(folder.rstrip("/") + "/")
     with gcs_errors(folder):
         found = _access.to(folder).client.list_blobs(
@@ -149,7 +155,7 @@ def exists(path: str) -> bool:
 
 
 def stored_checksum(path: str) -> tuple[int, int]:
-    """CRC-32C and size of an object, as the service has them of the bytes that it holds."""
+    """Returns CRC-32C and size of an object, as the service computed them."""
     with gcs_errors(path):
         blob = _blob(path)
         blob.reload(retry=_retry())
@@ -157,9 +163,9 @@ def stored_checksum(path: str) -> tuple[int, int]:
 
 
 def in_one_request(parts: Iterable[bytes]) -> tuple[Iterable[bytes], bytes | None]:
-    """The same parts, and all of their bytes where one request will do for them.
+    """Returns the same parts, and all their bytes where one request can carry them, else None.
 
-    An upload in pieces takes a request more, and its session may be lost; one that is sent whole
+    A resumable upload takes one more request, and its session may be lost; one that is sent whole
     can always be sent again.
     """
     rest = iter(parts)
@@ -174,13 +180,13 @@ def in_one_request(parts: Iterable[bytes]) -> tuple[Iterable[bytes], bytes | Non
 
 
 def write(path: str, data: bytes) -> None:
-    """Writes an object in one request, in place of what may be there."""
+    """Writes or replaces an object in one request."""
     with gcs_errors(path):
         _blob(path).upload_from_string(data, content_type=KIND, retry=_retry())
 
 
 def rename(path: str, new_path: str) -> None:
-    """Renames an object, in place of what may be there; the service copies by itself."""
+    """Renames an object; replaces one that has the new name. The service copies the bytes."""
     with gcs_errors(path):
         source, target, token = _blob(path), _blob(new_path), None
         while True:
@@ -191,15 +197,15 @@ def rename(path: str, new_path: str) -> None:
 
 
 def delete(path: str, generation: int | None = None) -> None:
-    """Deletes an object that is there. FileExistsError: it is not that generation any more."""
+    """Deletes an object if it exists. Raises FileExistsError if it has another generation."""
     with contextlib.suppress(FileNotFoundError), gcs_errors(path):
         _blob(path).delete(if_generation_match=generation, retry=_retry())
 
 
 def compose(paths: Sequence[str], new_path: str) -> tuple[int, int]:
-    """Joins objects into a new one without moving a byte of them; gives its CRC-32C and size.
+    """Joins objects into a new one on the server; returns its CRC-32C and size.
 
-    32 at a time: what a stage composes is the next one's parts, until one is left.
+    32 at a time: the objects that one stage composes are the parts of the next, until one is left.
     """
     stage = list(paths)
     passing: list[str] = []
@@ -221,7 +227,7 @@ def compose(paths: Sequence[str], new_path: str) -> tuple[int, int]:
 
 
 def read_generation(path: str) -> tuple[bytes, int] | None:
-    """An object's bytes and its generation, or None where there is none."""
+    """Returns an object's bytes and its generation, or None where there is none."""
     with contextlib.suppress(FileNotFoundError), gcs_errors(path):
         blob = _blob(path)
         # Its own answer's generation: the one that these bytes are of.
@@ -231,9 +237,9 @@ def read_generation(path: str) -> tuple[bytes, int] | None:
 
 
 def write_generation(path: str, data: bytes, generation: int) -> int:
-    """Writes an object if it is of `generation` still (0: not there); gives its new generation.
+    """Writes an object if its generation is `generation` (0: missing); returns its new generation.
 
-    Raises FileExistsError where another was quicker.
+    Raises FileExistsError where another process was quicker.
     """
     try:
         with gcs_errors(path):
