@@ -5,7 +5,6 @@ python -m benchmarks.runners [--backgrounds DIR --foregrounds DIR] [--prism-loca
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -17,11 +16,12 @@ import psutil
 
 from benchmarks.common import CORES, combinations, input_folders, machine, parser, settings
 from depthmask.errors import UserError
+from pipeline.dataset.opened import open_dataset
 from pipeline.inputs.folders import InputFolders
 
 SAMPLING_SECONDS = 0.25
 
-Shards = list[tuple[str, int, str]]
+Shards = list[tuple[str, int, int]]
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,8 @@ def generate(
     command += ["--backgrounds", folders.backgrounds, "--foregrounds", folders.foregrounds]
     command += [argument for setting in settings(places) for argument in ("--set", setting)]
     usage = run_and_watch(command + options)
-    shards = json.loads((output / "manifest.json").read_text())["shards"]
-    return usage, [(shard["file"], shard["examples"], shard["crc32c"]) for shard in shards]
+    shards = open_dataset(str(output)).manifest.shards
+    return usage, [(shard.file, shard.examples, shard.crc32c) for shard in shards]
 
 
 def compare(folders: InputFolders, examples: int, prism: str | None, folder: Path) -> bool:

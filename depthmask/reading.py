@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import importlib
-import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
 from depthmask.errors import DatasetError
+from depthmask.manifest import BACKGROUNDS, FEATURES, MANIFEST, DepthMeaning, Manifest
+from depthmask.parsing import JsonObject, ParseError, anything, dict_of, parse_json
 from depthmask.plasma import plasma_positions
+from depthmask.tally import Moments
 
 PICTURES = ("image", "mask", "depth")
 # TensorFlow itself knows local paths and gs://.
@@ -22,20 +24,28 @@ _BUFFER_BYTES = 2**20
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What the JSON files of a dataset say: `read_info` gives it."""
+    """What a dataset's files say of it, as `read_info` returns it.
+
+    `features`: of the records, as in features.json.
+    """
 
     path: str
-    manifest: dict[str, Any]
+    manifest: Manifest
     features: dict[str, Any]
-    statistics: dict[str, Any]
 
     @property
     def splits(self) -> dict[str, int]:
         """Examples by split."""
-        counts: dict[str, int] = {}
-        for shard in self.manifest["shards"]:
-            counts[shard["split"]] = counts.get(shard["split"], 0) + shard["examples"]
-        return counts
+        return self.manifest.splits
+
+    @property
+    def statistics(self) -> Mapping[str, Moments]:
+        """Exact statistics of all pictures before encoding, with `mean` and `std` per channel.
+
+        By kind: ``backgrounds``, ``foregrounds``, ``foreground_masks``, ``composites``, ``masks``
+        and, where the dataset has it, ``depth``. As in statistics.json.
+        """
+        return self.manifest.tally.moments
 
     def shards(self, split: str) -> list[str]:
         """Paths of a split's TFRecord files, in order. Raises DatasetError for no such split."""
@@ -43,11 +53,7 @@ class DatasetInfo:
             raise DatasetError(
                 f"{self.path} has no split {split!r}; it has {', '.join(self.splits)}."
             )
-        return [
-            tf.io.gfile.join(self.path, shard["file"])
-            for shard in self.manifest["shards"]
-            if shard["split"] == split
-        ]
+        return [tf.io.gfile.join(self.path, shard.file) for shard in self.manifest.shards_of(split)]
 
     def picture_shape(self, name: str) -> tuple[int, int, int]:
         """Height, width and channels of ``image``, ``mask`` or ``depth``."""
@@ -58,24 +64,31 @@ class DatasetInfo:
 def read_info(path: str) -> DatasetInfo:
     """Reads what describes the dataset in a folder, local or remote.
 
-    Raises DatasetError where there is no finished dataset.
+    Raises DatasetError where there is no finished dataset, or its description is damaged.
     """
     path = str(path).rstrip("/")
     scheme, separator, _ = path.partition("://")
     if separator and scheme in _TENSORFLOW_IO_SCHEMES:
         _load_tensorflow_io(path, scheme)
-    texts = {}
-    for name in ("manifest.json", "features.json", "statistics.json"):
+    data = {}
+    for name in (MANIFEST, FEATURES):
         try:
-            texts[name] = json.loads(tf.io.gfile.GFile(tf.io.gfile.join(path, name)).read())
+            data[name] = tf.io.gfile.GFile(tf.io.gfile.join(path, name), "rb").read()
         except (tf.errors.NotFoundError, tf.errors.FailedPreconditionError) as error:
             raise DatasetError(
                 f"{path} is not a finished depthmask dataset: it has no {name}."
             ) from error
-        except ValueError as error:
-            raise DatasetError(f"{path}: {name} is damaged: {error}") from error
-    manifest, features, statistics = texts.values()
-    return DatasetInfo(path, manifest, features["featuresDict"]["features"], statistics)
+    manifest = Manifest.from_bytes(data[MANIFEST], f"{path}/{MANIFEST}")
+    try:
+        features = _parse_features(parse_json(data[FEATURES]))
+    except ParseError as error:
+        raise DatasetError(f"{path}/{FEATURES} is damaged: {error}.") from error
+    return DatasetInfo(path, manifest, features)
+
+
+def _parse_features(data: Any) -> dict[str, Any]:
+    features = JsonObject(data, "").get("featuresDict", anything)
+    return JsonObject(features, "featuresDict").get("features", dict_of(anything))
 
 
 def _load_tensorflow_io(path: str, scheme: str) -> None:
@@ -127,11 +140,12 @@ def load(
       features: the keys to decode; all by default. What is not asked for costs nothing.
       background_image: adds ``background_image``, uint8 [H, W, C]: the picture without the
         foreground, joined by name. The backgrounds are held once, as PNG.
-      decode_depth: what depth means, ``read_info(path).manifest["depth"]`` says. Maps stored as
-        ``metric16`` come in its ``unit`` (None: relative, as the model gave them), those stored as
-        ``norm8`` and ``plasma8`` from 0, the least of each map, to 1, its greatest. False gives
-        them as stored: uint16 [h, w, 1], uint8 [h, w, 1] and, colour-mapped, uint8 [h, w, 3].
-      normalize: gives ``image`` (and ``background_image``) as float32, (value / 255 - mean) / std
+      decode_depth: ``read_info(path).manifest.depth`` says what depth means. Maps stored as
+        ``metric16`` come in its ``unit`` (None: relative, as the model predicted them), those
+        stored as ``norm8`` and ``plasma8`` from 0, the least of each map, to 1, its greatest. False
+        leaves them as stored: uint16 [h, w, 1], uint8 [h, w, 1] and, colour-mapped, uint8
+        [h, w, 3].
+      normalize: makes ``image`` (and ``background_image``) float32, (value / 255 - mean) / std
         with the dataset's own per-channel statistics of its composites.
       deterministic: False lets faster shards overtake slower ones.
 
@@ -169,7 +183,7 @@ def load(
 def decoder(
     info: DatasetInfo, features: Sequence[str] | None = None, *, decode_depth: bool = True
 ) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """A function from a serialised record to its tensors, as in `load`."""
+    """Returns a function from a serialised record to its tensors, as in `load`."""
     if isinstance(features, str):
         raise DatasetError(f"features is a list of names, such as [{features!r}].")
     names = list(info.features) if features is None else list(features)
@@ -186,8 +200,8 @@ def decoder(
         for name in PICTURES:
             if name in tensors:
                 tensors[name] = _decode_picture(info, name, tensors[name])
-        if "depth" in tensors and decode_depth:
-            tensors["depth"] = _depth(info, tensors["depth"])
+        if decode_depth and "depth" in tensors and info.manifest.depth:
+            tensors["depth"] = _decode_depth(info.manifest.depth, tensors["depth"])
         if "flip" in tensors:
             tensors["flip"] = tf.cast(tensors["flip"], tf.bool)
         return tensors
@@ -195,19 +209,19 @@ def decoder(
     return decode
 
 
-def _depth(info: DatasetInfo, stored: tf.Tensor) -> tf.Tensor:
+def _decode_depth(meaning: DepthMeaning, stored: tf.Tensor) -> tf.Tensor:
     """Returns the depth that a stored map, [h, w, C], means: float32 [h, w, 1]."""
     if stored.shape[2] == 3:  # in plasma colours
         red, green, _ = tf.unstack(tf.cast(stored, tf.int32), axis=2)
         stored = tf.gather(tf.constant(plasma_positions()), red * 256 + green)[..., None]
-    return tf.cast(stored, tf.float32) * info.manifest["depth"]["scale"]
+    return tf.cast(stored, tf.float32) * meaning.scale
 
 
 def decode_jpeg(data: tf.Tensor, channels: int) -> tf.Tensor:
-    """A JPEG's pixels, uint8 [H, W, channels], by libjpeg's accurate transform.
+    """Returns a JPEG's pixels, uint8 [H, W, channels], by libjpeg's accurate transform.
 
-    TensorFlow's default is the fast one, by which red and blue come out a level too dark: their
-    means would not be those of statistics.json.
+    By TensorFlow's default, the fast one, red and blue come out a level too dark: their means
+    would not be those of statistics.json.
     """
     return tf.io.decode_jpeg(data, channels=channels, dct_method="INTEGER_ACCURATE")
 
@@ -236,7 +250,7 @@ def _background_joiner(
 ) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
     form = {"name": tf.io.FixedLenFeature([], tf.string)}
     form["image"] = tf.io.FixedLenFeature([], tf.string)
-    path = tf.io.gfile.join(info.path, "backgrounds.tfrecord")
+    path = tf.io.gfile.join(info.path, BACKGROUNDS)
     records = list(tf.data.TFRecordDataset(path, buffer_size=_BUFFER_BYTES))
     parsed = tf.io.parse_example(tf.stack(records), form)
     numbers = tf.range(len(records), dtype=tf.int64)
@@ -257,9 +271,8 @@ def _background_joiner(
 
 
 def _normalizer(info: DatasetInfo) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
-    mean, std = (
-        tf.constant(info.statistics["composites"][key], tf.float32) for key in ("mean", "std")
-    )
+    composites = info.statistics["composites"]
+    mean, std = tf.constant(composites.mean, tf.float32), tf.constant(composites.std, tf.float32)
 
     def apply(tensors: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return {

@@ -12,6 +12,26 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from depthmask.parsing import (
+    JsonObject,
+    ParseError,
+    between,
+    count,
+    dict_of,
+    one_of,
+    text,
+    tuple_of,
+)
+
+# The kinds of pictures that are measured, in the order in which they are shown.
+KINDS = ("backgrounds", "foregrounds", "foreground_masks", "composites", "masks", "depth")
+_CHANNELS = {
+    1: ("grey",),
+    2: ("grey", "alpha"),
+    3: ("red", "green", "blue"),
+    4: ("red", "green", "blue", "alpha"),
+}
+_PEAKS = (255, 65535)
 # An image's own standard deviation is irrational; it is summed as an integer count of 2**-40.
 STD_UNIT = 2**-40
 
@@ -48,6 +68,11 @@ class Moments:
         )
 
     @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels."""
+        return _CHANNELS[len(self.sums)]
+
+    @property
     def mean(self) -> tuple[float, ...]:
         """Per-channel mean of value/peak over all pixels."""
         return tuple(total / (self.pixels * self.peak) for total in self.sums)
@@ -79,15 +104,33 @@ class Moments:
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Moments:
-        return cls(
-            images=data["images"],
-            pixels=data["pixels"],
-            peak=data["peak"],
-            sums=tuple(data["sums"]),
-            squares=tuple(data["squares"]),
-            image_stds=tuple(data["image_stds"]),
+    def from_json(cls, data: Any, at: str = "") -> Moments:
+        """Raises ParseError for what cannot be the sums of any pictures."""
+        get = JsonObject(data, at).get
+        images, pixels = get("images", count), get("pixels", count)
+        peak = get("peak", between(_PEAKS[0], _PEAKS[-1]))
+        moments = cls(
+            images=images,
+            pixels=pixels,
+            peak=peak,
+            sums=get("sums", tuple_of(between(0, pixels * peak))),
+            squares=get("squares", tuple_of(between(0, pixels * peak**2))),
+            # Of values from 0 to 1 the standard deviation is at most a half.
+            image_stds=get("image_stds", tuple_of(between(0, images * round(0.5 / STD_UNIT)))),
         )
+        channels = {len(moments.sums), len(moments.squares), len(moments.image_stds)}
+        if (
+            peak not in _PEAKS
+            or len(channels) != 1
+            or not channels <= _CHANNELS.keys()
+            or not (images <= pixels if images else pixels == 0)
+            or any(
+                pixels * square < total**2
+                for total, square in zip(moments.sums, moments.squares, strict=True)
+            )
+        ):
+            raise ParseError(f"{at or 'it'}: no pictures have these sums")
+        return moments
 
 
 @dataclass(frozen=True)
@@ -97,12 +140,21 @@ class LeftOut:
     id: str
     reason: str
 
+    def to_json(self) -> dict[str, str]:
+        return {"id": self.id, "reason": self.reason}
+
+    @classmethod
+    def from_json(cls, data: Any, at: str = "") -> LeftOut:
+        """Raises ParseError."""
+        get = JsonObject(data, at).get
+        return cls(id=get("id", text), reason=get("reason", text))
+
 
 @dataclass(frozen=True)
 class Tally:
     """The exact statistics of a set of examples.
 
-    `moments`: by kind (``composites``, ``masks``, ``depth`` …). `picture_bytes`: what the encoded
+    `moments`: by kind, which is one of `KINDS`. `picture_bytes`: what the encoded
     pictures of each feature (``image`` …) come to. `left_out`: in the order of the examples.
     """
 
@@ -115,7 +167,7 @@ class Tally:
 
     @classmethod
     def total(cls, tallies: Iterable[Tally]) -> Tally:
-        """All of them added up."""
+        """Returns the sum; its `moments` are in the order of `KINDS`."""
         moments: dict[str, Moments] = {}
         picture_bytes: Counter[str] = Counter()
         left_out: list[LeftOut] = []
@@ -124,20 +176,23 @@ class Tally:
                 moments[kind] = moments[kind] + more if kind in moments else more
             picture_bytes.update(tally.picture_bytes)
             left_out += tally.left_out
-        return cls(moments, dict(picture_bytes), tuple(left_out))
+        ordered = {kind: moments[kind] for kind in KINDS if kind in moments}
+        return cls(ordered, dict(picture_bytes), tuple(left_out))
 
     def to_json(self) -> dict[str, Any]:
         """As JSON keeps it; `from_json` is its inverse."""
         return {
             "moments": {kind: m.to_json() for kind, m in sorted(self.moments.items())},
             "picture_bytes": dict(self.picture_bytes),
-            "left_out": [{"id": example.id, "reason": example.reason} for example in self.left_out],
+            "left_out": [example.to_json() for example in self.left_out],
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Tally:
+    def from_json(cls, data: Any, at: str = "") -> Tally:
+        """Raises ParseError."""
+        get = JsonObject(data, at).get
         return cls(
-            moments={kind: Moments.from_json(m) for kind, m in data["moments"].items()},
-            picture_bytes=dict(data["picture_bytes"]),
-            left_out=tuple(LeftOut(**example) for example in data["left_out"]),
+            moments=get("moments", dict_of(Moments.from_json, one_of(*KINDS))),
+            picture_bytes=get("picture_bytes", dict_of(count)),
+            left_out=get("left_out", tuple_of(LeftOut.from_json)),
         )

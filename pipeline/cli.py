@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from depthmask.errors import RunError, UserError
+from depthmask.manifest import ERRORS
 from pipeline.run.signals import STOPPED, say_stopped
 
 if TYPE_CHECKING:
@@ -267,7 +268,7 @@ class Verify(Command):
         )
 
     def run(self, arguments: Namespace) -> int:
-        from pipeline.dataset.verify import verify
+        from pipeline.dataset.verify import report, verify
 
         if arguments.repair:
             from pipeline.repair import repair
@@ -277,7 +278,7 @@ class Verify(Command):
             print(f"{made} {'shard was' if made == 1 else 'shards were'} made again")
         good = True
         for check in verify(arguments.dataset, arguments.sample):
-            print(check, flush=True)
+            print(report(check), flush=True)
             good = good and not check.problems
         looked_at = "dataset" if arguments.sample is None else "sample"
         print(f"The {looked_at} is right." if good else "The dataset is NOT right.")
@@ -450,21 +451,20 @@ def _print_dataset(dataset: Dataset) -> int:
     from pipeline.run.disk import size_text
 
     manifest = dataset.manifest
-    for split in dict.fromkeys(shard["split"] for shard in manifest["shards"]):
-        mine = [shard for shard in manifest["shards"] if shard["split"] == split]
-        print(
-            f"{split}: {sum(shard['examples'] for shard in mine):,} examples, "
-            f"{size_text(sum(shard['bytes'] for shard in mine))} in "
-            f"{shards_text(len(mine))}"
-        )
+    for split, examples in manifest.splits.items():
+        shards = manifest.shards_of(split)
+        size = size_text(sum(shard.bytes for shard in shards))
+        print(f"{split}: {examples:,} examples, {size} in {shards_text(len(shards))}")
     print(f"{'':18}{'mean':37}std")
-    for kind, figures in dataset.statistics.items():
-        mean, std = (" ".join(f"{value:.6f}" for value in figures[key]) for key in ("mean", "std"))
+    for kind, moments in manifest.tally.moments.items():
+        mean, std = (
+            " ".join(f"{value:.6f}" for value in values) for values in (moments.mean, moments.std)
+        )
         print(f"{kind.replace('_', ' '):18}{mean:37}{std}")
     print(f"The dataset is in {dataset.path}")
     print(f"See it:   depthmask gallery {dataset.path} gallery.html")
     print(f"Check it: depthmask verify {dataset.path}")
-    left_out = sum(len(shard["tally"]["left_out"]) for shard in manifest["shards"])
+    left_out = len(manifest.tally.left_out)
     if left_out:
-        print(f"{left_out:,} examples were left out; see {dataset.file('errors.jsonl')}")
+        print(f"{left_out:,} examples were left out; see {dataset.file(ERRORS)}")
     return left_out

@@ -12,7 +12,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from depthmask.errors import UserError
-from depthmask.manifest import PREPARED
+from depthmask.manifest import PREPARED, Manifest, Provenance
 from pipeline.dataset.description import DatasetDescription, DepthInfo
 from pipeline.dataset.opened import Dataset, open_dataset
 from pipeline.graph import build_graph
@@ -28,7 +28,7 @@ from pipeline.run.options import pipeline_options
 from pipeline.run.progress import Progress
 from pipeline.run.submit import run_pipeline
 from pipeline.run.workspace import INPUTS, State, Workspace
-from transforms.io.files import AnyPath, checked_path, crc_text, join, rename_file
+from transforms.io.files import AnyPath, checked_path, join, rename_file
 
 _log = logging.getLogger("depthmask")
 # A change of any of these may change bytes.
@@ -64,6 +64,7 @@ def generate(
         depth = probed.depth if probed else None
         device = depth_device(beam_options) if depth else {}
         description = _describe(draft, workspace, inputs, depth, device)
+        provenance = description.manifest.provenance.to_json()
         log_findings(inputs.findings)
         if probed and state is State.FRESH:
             # Segments are still there while they are joined to shards.
@@ -74,15 +75,15 @@ def generate(
         if restart:  # only now that nothing is refused any more
             workspace.delete_all()
         if state is State.FINISHED:
-            workspace.refuse_another(state, description.run)
-            _check_shards_are_there(workspace)
+            workspace.refuse_another(state, provenance)
+            _check_shards_are_there(workspace, open_dataset(output).manifest)
             _log.info("nothing is left to do")
         else:
             if state is State.UNFINISHED:
-                workspace.refuse_another(state, description.run)
+                workspace.refuse_another(state, provenance)
                 workspace.delete_partial()
                 _log.info("going on with the unfinished run")
-            workspace.write_provenance(description.run)
+            workspace.write_provenance(provenance)
             for name in PREPARED:
                 rename_file(join(workspace.work_path(INPUTS), name), workspace.path(name))
             source = inputs.source.moved(output)
@@ -90,12 +91,12 @@ def generate(
         return open_dataset(output)
 
 
-def _check_shards_are_there(workspace: Workspace) -> None:
+def _check_shards_are_there(workspace: Workspace, manifest: Manifest) -> None:
     sizes = workspace.sizes()
-    for shard in workspace.read_manifest()["shards"]:
-        if sizes.get(shard["file"]) != shard["bytes"]:
+    for shard in manifest.shards:
+        if sizes.get(shard.file) != shard.bytes:
             raise UserError(
-                f"{workspace.path(shard['file'])} is missing or damaged. Make it again by: "
+                f"{workspace.path(shard.file)} is missing or damaged. Repair it with: "
                 f"depthmask verify --repair {workspace.output}"
             )
 
@@ -119,17 +120,20 @@ def _describe(
 ) -> DatasetDescription:
     names = _VERSIONED + (draft.depth.model.packages if draft.depth else ())
     versions = {name: _version(name) for name in names}
-    return DatasetDescription(
-        output=workspace.output,
-        recipe=draft.recipe,
-        input_tally=inputs.tally,
-        input_checksums={name: crc_text(inputs.checksums[name]) for name in PREPARED},
-        findings=tuple(finding.to_json() for finding in inputs.findings),
-        versions=versions | {"zlib": zlib.ZLIB_RUNTIME_VERSION} | device,
+    manifest = Manifest(
+        provenance=Provenance(
+            recipe=draft.recipe.model_dump(mode="json"),
+            inputs=inputs.checksums,
+            depth_model=depth.model if depth else None,
+            versions=versions | {"zlib": zlib.ZLIB_RUNTIME_VERSION} | device,
+        ),
         backgrounds=len(inputs.source.backgrounds),
         foregrounds=len(inputs.source.foregrounds),
-        depth=depth,
+        depth=depth.meaning(draft.recipe.depth) if depth else None,
+        input_tally=inputs.tally,
+        findings=tuple(finding.entry for finding in inputs.findings),
     )
+    return DatasetDescription(workspace.output, draft.recipe, manifest)
 
 
 def _version(name: str) -> str:

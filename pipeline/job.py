@@ -61,5 +61,6 @@ class Job(Draft):
     @property
     def store(self) -> ShardStore:
         """Where its shards and their segments are kept."""
-        workspace, run = self.description.workspace, provenance_checksum(self.description.run)
+        workspace = self.description.workspace
+        run = provenance_checksum(self.description.manifest.provenance.to_json())
         return ShardStore(workspace.output, workspace.work_folder, run, self.plan.shard_sizes)

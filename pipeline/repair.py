@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from depthmask.errors import RunError, UserError
-from depthmask.manifest import MANIFEST, PREPARED, ModelIdentity
-from depthmask.tally import Tally
-from pipeline.dataset.description import DatasetDescription, DepthInfo
+from depthmask.manifest import MANIFEST, Provenance, ShardEntry, crc_text
+from pipeline.dataset.description import DatasetDescription
+from pipeline.dataset.opened import Dataset, check_plan, open_dataset
 from pipeline.generate import run_job
 from pipeline.job import Draft, Job
 from pipeline.probe import probe
-from pipeline.recipes.schema import Recipe
 from pipeline.run.lock import locked
 from pipeline.run.options import pipeline_options
 from pipeline.run.workspace import SET_ASIDE, Workspace
 from transforms.depth.kinds import parse_model
 from transforms.depth.model import ModelChoice
 from transforms.elements import ShardKey
+from transforms.index import index_rows
 from transforms.io.files import (
     AnyPath,
     WrittenFile,
     checked_path,
-    crc_text,
     exists,
     rename_file,
     stored_checksum,
@@ -66,29 +65,33 @@ def repair(dataset: AnyPath, depth_model: str | None = None, options: Sequence[s
     with locked(workspace):
         if not exists(workspace.path(MANIFEST)):  # an interrupted repair
             rename_file(set_aside, workspace.path(MANIFEST))
-        manifest = workspace.read_manifest()
-        source = _open_inputs(workspace, manifest)
-        recipe = Recipe.model_validate(manifest["provenance"]["recipe"])
-        draft = Draft.of(recipe, source, _model(manifest, model))
-        job = Job(recipe, source, draft.depth, _description(workspace, manifest, recipe))
+        opened = open_dataset(output)
+        manifest, provenance = opened.manifest, opened.manifest.provenance
+        source = _open_inputs(opened)
+        draft = Draft.of(opened.recipe, source, _model(provenance, model))
+        check_plan(opened, draft.plan)
+        blank = dataclasses.replace(manifest, files={}, shards=())
+        description = DatasetDescription(output, opened.recipe, blank)
+        job = Job(opened.recipe, source, draft.depth, description)
         if draft.depth:
             probe(draft)  # refuses one that does not run here
-            if device := job.description.versions.get("accelerator"):
+            if device := provenance.versions.get("accelerator"):
                 _log.warning(
                     f"depth was made on Dataflow (accelerator: {device}); only a machine of that "
                     "kind makes the same again"
                 )
         damaged = []
-        for key, entry in zip(job.plan.shard_keys(), manifest["shards"], strict=True):
-            if _is_intact(workspace.path(entry["file"]), entry):
-                _write_down(key, entry, job)
+        for entry in manifest.shards:
+            if _is_intact(opened.file(entry.file), entry.crc32c):
+                _mark_finished(entry, job)
             else:
-                damaged.append(entry["file"])
-                _log.info(f"making {entry['file']} again")
-        workspace.write_provenance(job.description.run)
+                damaged.append(entry.file)
+                _log.info(f"making {entry.file} again")
+        workspace.write_provenance(provenance.to_json())
         rename_file(workspace.path(MANIFEST), set_aside)
         run_job(job, beam_options)
-        changed = _changed(manifest, workspace.read_manifest())
+        found = open_dataset(output).manifest.checksums
+        changed = [name for name, crc in manifest.checksums.items() if found.get(name) != crc]
     if changed:
         raise RunError(
             f"these came out otherwise than before: {', '.join(changed)}. Other versions of "
@@ -97,30 +100,29 @@ def repair(dataset: AnyPath, depth_model: str | None = None, options: Sequence[s
     return Repair(output, tuple(damaged))
 
 
-def _open_inputs(workspace: Workspace, manifest: dict[str, Any]) -> PreparedSource:
-    for name in PREPARED:
-        path = workspace.path(name)
-        if not _is_intact(path, manifest["files"][name]):
+def _open_inputs(dataset: Dataset) -> PreparedSource:
+    for name, crc in dataset.manifest.provenance.inputs.items():
+        if not _is_intact(dataset.file(name), crc):
             raise UserError(
-                f"{path} is missing or damaged, and shards are made from it. Run generate again "
-                "with the original pictures and --restart."
+                f"{dataset.file(name)} is missing or damaged, and shards are made from it. Run "
+                "generate again with the original pictures and --restart."
             )
-    return PreparedSource.of_dataset(workspace.output)
+    return PreparedSource.of_dataset(dataset.path)
 
 
-def _is_intact(path: str, entry: dict[str, Any]) -> bool:
-    """Whether a file is there with the checksum that the manifest has of it."""
+def _is_intact(path: str, crc: int) -> bool:
+    """Whether a file is there with this CRC-32C."""
     try:
-        return crc_text(stored_checksum(path)[0]) == str(entry["crc32c"])
+        return stored_checksum(path)[0] == crc
     except OSError:
         return False
 
 
-def _model(manifest: dict[str, Any], depth_model: ModelChoice | None) -> ModelChoice | None:
+def _model(provenance: Provenance, depth_model: ModelChoice | None) -> ModelChoice | None:
     """The model that made the depth, if there is any. Raises UserError where another is given."""
-    if manifest["provenance"]["depth_model"] is None:
+    made_by = provenance.depth_model
+    if made_by is None:
         return None
-    made_by = ModelIdentity.from_json(manifest["provenance"]["depth_model"])
     if depth_model is None and not made_by.name:
         depth_model = parse_model(made_by.kind)
     if depth_model is None:
@@ -138,45 +140,10 @@ def _model(manifest: dict[str, Any], depth_model: ModelChoice | None) -> ModelCh
     return depth_model
 
 
-def _description(
-    workspace: Workspace, manifest: dict[str, Any], recipe: Recipe
-) -> DatasetDescription:
-    depth, model = manifest["depth"], manifest["provenance"]["depth_model"]
-    return DatasetDescription(
-        output=workspace.output,
-        recipe=recipe,
-        input_tally=Tally.from_json(manifest["input_tally"]),
-        input_checksums=manifest["provenance"]["inputs"],
-        findings=tuple(manifest["findings"]),
-        versions=manifest["provenance"]["made_with"],
-        backgrounds=manifest["backgrounds"],
-        foregrounds=manifest["foregrounds"],
-        depth=depth
-        and DepthInfo(
-            width=depth["width"],
-            height=depth["height"],
-            quantity=depth["quantity"],
-            metric=recipe.depth.model.metric,
-            model=ModelIdentity.from_json(model),
-        ),
-    )
-
-
-def _write_down(key: ShardKey, entry: dict[str, Any], job: Job) -> None:
+def _mark_finished(entry: ShardEntry, job: Job) -> None:
     """Leaves of a good shard what a run that has just finished it would leave."""
-    plan, path = job.plan, job.store.path(entry["file"])
-    written = WrittenFile(path, entry["bytes"], int(entry["crc32c"], 16))
-    tally = Tally.from_json(entry["tally"])
-    left_out = {example.id for example in tally.left_out}
-    rows = (plan.chunk(chunk).index_rows(left_out).encode() for chunk in plan.chunk_keys(key))
-    job.store.describe_shard(key, written, tally, rows)
-
-
-def _changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """Names of the files whose checksums are not what they were."""
-    old, new = (
-        {shard["file"]: shard["crc32c"] for shard in manifest["shards"]}
-        | {name: entry["crc32c"] for name, entry in manifest["files"].items()}
-        for manifest in (before, after)
-    )
-    return [name for name in old if old[name] != new.get(name)]
+    plan, key = job.plan, ShardKey(entry.split, entry.number)
+    written = WrittenFile(job.store.path(entry.file), entry.bytes, entry.crc32c)
+    left_out = {example.id for example in entry.tally.left_out}
+    rows = (index_rows(plan.chunk(chunk), left_out).encode() for chunk in plan.chunk_keys(key))
+    job.store.describe_shard(key, written, entry.tally, rows)

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from pipeline.dataset.card import CardFacts, SplitFacts, dataset_card
+from depthmask.manifest import PREPARED, Manifest, Provenance, ShardEntry
+from depthmask.tally import Tally
+from pipeline.dataset.card import CardFacts, dataset_card
 from pipeline.dataset.verify import verify
 from pipeline.recipes.loading import builtin_recipes, load_recipe
 from pipeline.repair import repair
@@ -54,19 +56,23 @@ def test_the_card_has_the_size_of_the_foregrounds(name: str):
     recipe = load_recipe(name)
     if recipe.masks.source == "given":  # a dataset says what was
         recipe = load_recipe(name, ["masks.source=file"])
+    tally = Tally(picture_bytes={"image": 1, "mask": 1})
+    manifest = Manifest(
+        provenance=Provenance({}, {}, None, {}),
+        backgrounds=1,
+        foregrounds=1,
+        depth=None,
+        input_tally=Tally(),
+        findings=(),
+        shards=(ShardEntry("train", 0, 1, 1, 1, 0, tally),),
+    )
     card = dataset_card(
         CardFacts(
             recipe=recipe,
-            statistics={},
-            splits={"train": SplitFacts(1, 1, 1)},
-            picture_bytes={"image": 1, "mask": 1},
+            manifest=manifest,
             backgrounds=[PreparedPicture("a", 9, 9, 0, 0)],
             foregrounds=[PreparedPicture("b", 9, 9, 0, 0)],
-            input_bytes={"backgrounds": 1, "foregrounds": 1},
-            depth=None,
-            made_with={},
-            left_out=0,
-            inputs_left_out=0,
+            input_bytes=dict.fromkeys(PREPARED, 1),
         )
     )
     numbers = recipe.foregrounds.size.model_dump(exclude={"mode"}, exclude_none=True)

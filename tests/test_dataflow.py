@@ -182,7 +182,7 @@ def test_the_job_that_is_submitted(service: Service, folders, model: bytes, caps
 
     # Depth of a GPU and of CPUs would differ within one dataset.
     assert main([*arguments, "--accelerator=none"]) == 2
-    assert "made_with.accelerator: nvidia-tesla-t4 → none" in capsys.readouterr().err
+    assert "versions.accelerator: nvidia-tesla-t4 → none" in capsys.readouterr().err
     assert len(service.jobs) == 1
 
 
@@ -288,7 +288,7 @@ def test_a_repair_says_what_depth_was_made_on(with_depth: Path, tmp_path: Path, 
     made = tmp_path / "made"
     shutil.copytree(with_depth, made)
     manifest = json.loads((made / "manifest.json").read_bytes())
-    manifest["provenance"]["made_with"]["accelerator"] = "nvidia-tesla-t4"
+    manifest["provenance"]["versions"]["accelerator"] = "nvidia-tesla-t4"
     (made / "manifest.json").write_text(json.dumps(manifest))
     model = f"keras:{with_depth.parent / 'm.keras'}"
     assert main(["verify", "--repair", "--depth-model", model, str(made)]) == 0

@@ -541,7 +541,7 @@ def test_stored_depth_is_read_as_what_it_means(
     made = make_dataset(
         folders, tmp_path / "made", "image.format=png", *settings, depth_model=small
     )
-    assert [str(check) for check in verify(str(made)) if check.problems] == []
+    assert [check for check in verify(str(made)) if check.problems] == []
     relative = "storage" in settings[0]
     for example in depthmask.load(str(made), "train").as_numpy_iterator():
         meant = expected_depth(example["image"][None])[0]
@@ -549,9 +549,9 @@ def test_stored_depth_is_read_as_what_it_means(
             meant = (meant - meant.min()) / np.ptp(meant)
         found = example["depth"][..., 0]
         assert np.quantile(np.abs(found - meant), 0.99) < loss
-    about = depthmask.read_info(str(made)).manifest["depth"]
-    assert about["unit"] is None
-    assert about["quantity"] == ("depth" if relative else "inverse_depth")
+    about = depthmask.read_info(str(made)).manifest.depth
+    assert about is not None and about.unit is None
+    assert about.quantity == ("depth" if relative else "inverse_depth")
     theirs = next(iter(tfds.builder_from_directory(str(made)).as_dataset("train")))["depth"]
     ours = next(iter(depthmask.load(str(made), "train", decode_depth=False)))["depth"]
     assert theirs.dtype == ours.dtype and theirs.shape == ours.shape
@@ -608,7 +608,7 @@ def test_examples_without_finite_depth_are_left_out_and_named(
         for example in depthmask.load(str(made), split).as_numpy_iterator()
     }
     assert kept == means.keys() - bad
-    assert [str(check) for check in verify(str(made)) if check.problems] == []
+    assert [check for check in verify(str(made)) if check.problems] == []
     before = file_bytes(made)
     next(made.glob("depthmask-train*")).unlink()
     (tmp_path / "renamed.keras").write_bytes((tmp_path / "bad.keras").read_bytes())

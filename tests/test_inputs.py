@@ -134,14 +134,14 @@ def test_bad_inputs_can_be_left_out(good: Folders):
     prepared = good.prepare(skip_bad=True)
     assert [picture.name for picture in prepared.source.backgrounds] == ["wall"]
     assert [picture.name for picture in prepared.source.foregrounds] == ["chair"]
-    assert {finding.to_json()["file"] for finding in prepared.findings} == set(bad)
+    assert {finding.file for finding in prepared.findings} == set(bad)
 
 
 def test_a_finding_is_recorded_by_its_path_below_its_folder(good: Folders):
     good.put("backgrounds/hall/wall.png", opaque(50, 50))
     (good.root / "backgrounds" / "hall" / "notes.png").write_text("no picture")
     (finding,) = good.prepare(skip_bad=True).findings
-    assert finding.to_json()["file"] == "hall/notes.png"
+    assert finding.file == "hall/notes.png"
     assert str(finding).startswith(str(good.root / "backgrounds" / "hall" / "notes.png"))
 
 

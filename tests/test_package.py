@@ -21,7 +21,7 @@ from pathlib import Path
 from apache_beam.internal import pickler
 
 import pipeline.graph
-from pipeline.recipe import load_recipe
+from pipeline.recipes import load_recipe
 
 assert Path(pipeline.graph.__file__).is_relative_to(sys.prefix), pipeline.graph.__file__
 plan = pickler.loads(Path(sys.argv[1]).read_bytes())
@@ -37,7 +37,7 @@ from pathlib import Path
 from apache_beam.internal import pickler
 
 from pipeline.plan import Plan
-from pipeline.recipe import load_recipe
+from pipeline.recipes import load_recipe
 from transforms.prepared import PreparedPicture
 
 pictures = tuple(PreparedPicture(f"p{i}", 20, 20, 0, 0) for i in range(3))

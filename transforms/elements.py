@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from depthmask.manifest import INDEX_COLUMNS
 from depthmask.tally import Tally
 from transforms.io.files import WrittenFile
 
@@ -36,7 +34,7 @@ class Placement:
 
     @property
     def features(self) -> dict[str, bytes | str | int]:
-        """The features of the example's record, its pictures aside."""
+        """The features of the example's record, its pictures aside; see `from_features`."""
         return {
             "id": self.id,
             "background": self.background,
@@ -49,6 +47,22 @@ class Placement:
             "width": self.width,
             "height": self.height,
         }
+
+    @classmethod
+    def from_features(cls, features: Mapping[str, Any]) -> Placement:
+        """The inverse of `features`; numbers may be text. Raises ValueError."""
+        return cls(
+            id=features["id"],
+            background=features["background"],
+            background_class=features["background_class"],
+            foreground=features["foreground"],
+            flip=bool(int(features["flip"])),
+            index=int(features["placement"]),
+            x=int(features["x"]),
+            y=int(features["y"]),
+            width=int(features["width"]),
+            height=int(features["height"]),
+        )
 
 
 @dataclass(frozen=True, order=True)
@@ -74,18 +88,6 @@ class ChunkSpec:
 
     key: ChunkKey
     placements: tuple[Placement, ...]
-
-    def index_rows(self, left_out: Collection[str] = ()) -> str:
-        """The chunk's rows of index.csv, one an example, in order, without the ids `left_out`."""
-        stream = io.StringIO()
-        shard = {"split": self.key.shard.split, "shard": self.key.shard.shard}
-        writer = csv.DictWriter(stream, INDEX_COLUMNS, lineterminator="\n")
-        writer.writerows(
-            placement.features | shard
-            for placement in self.placements
-            if placement.id not in left_out
-        )
-        return stream.getvalue()
 
 
 @dataclass(frozen=True)

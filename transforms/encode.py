@@ -14,6 +14,7 @@ from depthmask.tally import LeftOut, Tally
 from transforms.codecs import ImageCodec, MaskCodec, encode_image, encode_mask
 from transforms.depth.storage import DepthStorage, is_flat
 from transforms.elements import ComposedChunk, EncodedChunk
+from transforms.index import index_rows
 from transforms.io.records import frame_record, serialize_example
 from transforms.measure import measure, measure_binary
 
@@ -62,7 +63,7 @@ class RecordEncoder:
         return EncodedChunk(
             key=chunk.spec.key,
             records=b"".join(records),
-            index_rows=chunk.spec.index_rows({example.id for example in left_out}),
+            index_rows=index_rows(chunk.spec, {example.id for example in left_out}),
             tally=Tally(
                 moments=moments,
                 picture_bytes={name: sum(map(len, encoded)) for name, encoded in pictures.items()},

@@ -15,6 +15,7 @@ from typing import IO, Generic, TypeVar
 import numpy as np
 from PIL import Image
 
+from depthmask.manifest import BACKGROUNDS, FOREGROUNDS
 from transforms.codecs import channels_last
 from transforms.cutout import BlendTerms, Cutout
 from transforms.io.files import is_local, join, open_file
@@ -129,10 +130,7 @@ class PreparedSource:
 
 
 def _paths(folder: str) -> tuple[str, str]:
-    return (
-        join(folder, "backgrounds.tfrecord"),
-        join(folder, "foregrounds.tfrecord"),
-    )
+    return join(folder, BACKGROUNDS), join(folder, FOREGROUNDS)
 
 
 def _read_pictures(path: str) -> tuple[PreparedPicture, ...]:

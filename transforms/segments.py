@@ -8,6 +8,7 @@ from typing import Any
 
 import apache_beam as beam
 
+from depthmask.manifest import shard_name
 from depthmask.tally import Tally
 from transforms.elements import ChunkKey, EncodedChunk, Segment, Shard, ShardKey
 from transforms.io.files import (
@@ -32,7 +33,7 @@ class ShardStore(PartStore[Segment, Shard]):
 
     def shard_name(self, key: ShardKey) -> str:
         count = len(self.shard_sizes[key.split])
-        return f"depthmask-{key.split}.tfrecord-{key.shard:05d}-of-{count:05d}"
+        return shard_name(key.split, key.shard, count)
 
     def examples(self, key: ShardKey) -> int:
         """Examples of a shard, those that are left out included."""

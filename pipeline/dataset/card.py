@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from depthmask.manifest import DepthMeaning, Manifest
 from pipeline.recipes.schema import Recipe
 from transforms.prepared import PreparedPicture
 
@@ -14,37 +14,26 @@ _KINDS = {"image": "composites", "mask": "masks", "depth": "depth maps"}
 
 
 @dataclass(frozen=True)
-class SplitFacts:
-    """How large a split is."""
-
-    examples: int
-    shards: int
-    bytes: int
-
-
-@dataclass(frozen=True)
 class CardFacts:
-    """All that a card says. `picture_bytes`: of encoded pictures, by feature."""
+    """All that a card says. `input_bytes`: sizes of the files of prepared inputs, by name."""
 
     recipe: Recipe
-    statistics: dict[str, Any]
-    splits: Mapping[str, SplitFacts]
-    picture_bytes: Mapping[str, int]
+    manifest: Manifest
     backgrounds: Sequence[PreparedPicture]
     foregrounds: Sequence[PreparedPicture]
     input_bytes: Mapping[str, int]
-    depth: dict[str, Any] | None
-    made_with: Mapping[str, str]
-    left_out: int
-    inputs_left_out: int
 
     @property
     def examples(self) -> int:
-        return sum(split.examples for split in self.splits.values())
+        return self.manifest.examples
+
+    @property
+    def depth(self) -> DepthMeaning | None:
+        return self.manifest.depth
 
 
 def dataset_card(facts: CardFacts) -> str:
-    """README.md of the dataset, in Markdown."""
+    """Returns the dataset's README.md, in Markdown."""
     sections = (
         _head(facts),
         _contents(facts),
@@ -95,11 +84,11 @@ def _contents(facts: CardFacts) -> Iterator[str]:
     if facts.depth:
         codec = recipe.depth.codec
         stored["depth"] = (
-            f"{facts.depth['width']}×{facts.depth['height']}",
+            f"{facts.depth.width}×{facts.depth.height}",
             f"{recipe.depth.storage}, {_codec(codec.format, codec.quality, recipe.depth.channels)}",
         )
     for kind, (pixels, form) in stored.items():
-        total = facts.picture_bytes[kind]
+        total = facts.manifest.tally.picture_bytes[kind]
         yield (
             f"| {_KINDS[kind]} | {facts.examples:,} | {pixels} | {form} | {total:,} | "
             f"{total / max(facts.examples, 1):,.0f} |"
@@ -109,7 +98,7 @@ def _contents(facts: CardFacts) -> Iterator[str]:
         ("backgrounds", facts.backgrounds, size),
         ("foregrounds", facts.foregrounds, f"{drawn} at scale 1"),
     ):
-        total = facts.input_bytes[name]
+        total = facts.input_bytes[f"{name}.tfrecord"]
         yield (
             f"| {name} | {len(pictures):,} | {pixels} | PNG, prepared | {total:,} | "
             f"{total / len(pictures):,.0f} |"
@@ -134,14 +123,15 @@ def _splits(facts: CardFacts) -> Iterator[str]:
     yield ""
     yield "| split | examples | share | shards | bytes |"
     yield "|---|---:|---:|---:|---:|"
-    for name, split in facts.splits.items():
+    for name, examples in facts.manifest.splits.items():
+        shards = facts.manifest.shards_of(name)
         yield (
-            f"| {name} | {split.examples:,} | {split.examples / max(facts.examples, 1):.1%} | "
-            f"{split.shards:,} | {split.bytes:,} |"
+            f"| {name} | {examples:,} | {examples / max(facts.examples, 1):.1%} | "
+            f"{len(shards):,} | {sum(shard.bytes for shard in shards):,} |"
         )
     yield ""
     by = facts.recipe.splits.by
-    if len(facts.splits) == 1:
+    if len(facts.manifest.splits) == 1:
         yield "All examples are in one split."
     elif by == "example":
         yield "Dealt out by example: splits share backgrounds and foregrounds."
@@ -150,7 +140,7 @@ def _splits(facts: CardFacts) -> Iterator[str]:
 
 
 def _loading(facts: CardFacts) -> Iterator[str]:
-    split = next(iter(facts.splits))
+    split = next(iter(facts.manifest.splits))
     yield "## Loading"
     yield ""
     yield "```python"
@@ -193,24 +183,16 @@ def _statistics(facts: CardFacts) -> Iterator[str]:
         "behind them are in `statistics.json`."
     )
     yield ""
-    yield from _statistics_table(facts.statistics)
-
-
-def _statistics_table(statistics: dict[str, Any]) -> list[str]:
-    """Mean and std by kind, channel by channel, as lines of a Markdown table."""
-    lines = [
-        "| kind | images | channels | mean | std | mean std of an image |",
-        "|---|---:|---|---|---|---|",
-    ]
-    for kind, figures in statistics.items():
+    yield "| kind | images | channels | mean | std | mean std of an image |"
+    yield "|---|---:|---|---|---|---|"
+    for kind, moments in facts.manifest.tally.moments.items():
         cells = [
-            ", ".join(f"{value:.6f}" for value in figures[key])
-            for key in ("mean", "std", "mean_image_std")
+            ", ".join(f"{value:.6f}" for value in values)
+            for values in (moments.mean, moments.std, moments.mean_image_std)
         ]
-        channels = ", ".join(figures["channels"])
+        channels = ", ".join(moments.channels)
         name = kind.replace("_", " ")
-        lines.append(f"| {name} | {figures['images']:,} | {channels} | {' | '.join(cells)} |")
-    return lines
+        yield f"| {name} | {moments.images:,} | {channels} | {' | '.join(cells)} |"
 
 
 def _making(facts: CardFacts) -> Iterator[str]:
@@ -245,10 +227,12 @@ def _making(facts: CardFacts) -> Iterator[str]:
     }[recipe.masks.source]
     yield f"- Masks are from {source}, {cut}."
     if facts.depth:
-        unit = "metres" if facts.depth["unit"] == "metre" else "no unit"
-        meaning = recipe.depth.describe(facts.depth["quantity"].replace("_", " "), unit)
-        yield f"- Depth was estimated on the composites by {facts.depth['model']}; {meaning}."
-    versions = ", ".join(f"{name} {version}" for name, version in facts.made_with.items())
+        unit = "metres" if facts.depth.unit == "metre" else "no unit"
+        meaning = recipe.depth.describe(facts.depth.quantity.replace("_", " "), unit)
+        yield f"- Depth was estimated on the composites by {facts.depth.model}; {meaning}."
+    versions = ", ".join(
+        f"{name} {version}" for name, version in facts.manifest.provenance.versions.items()
+    )
     yield f"- Seed {recipe.seed}; {versions}."
     yield (
         "- `recipe.yaml` has every setting, `manifest.json` the checksum of every file. The same "
@@ -272,13 +256,11 @@ def _limits(facts: CardFacts) -> Iterator[str]:
         yield "- Depth is a model's estimate, not a measurement."
         if not recipe.depth.absolute:
             yield "- Each depth map is stretched to its own range: maps cannot be compared."
-    if recipe.splits.by == "example" and len(facts.splits) > 1:
+    if recipe.splits.by == "example" and len(facts.manifest.splits) > 1:
         yield "- Backgrounds and foregrounds of one split are known from the others."
-    if facts.inputs_left_out or facts.left_out:
-        yield (
-            f"- Left out, as `errors.jsonl` says: {facts.inputs_left_out:,} inputs, "
-            f"{facts.left_out:,} examples."
-        )
+    inputs, examples = facts.manifest.inputs_left_out, len(facts.manifest.tally.left_out)
+    if inputs or examples:
+        yield f"- Left out, as `errors.jsonl` says: {inputs:,} inputs, {examples:,} examples."
 
 
 def _licence() -> Iterator[str]:

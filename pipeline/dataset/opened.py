@@ -1,62 +1,89 @@
-"""A finished dataset, as its own files describe it."""
+"""A finished dataset, opened: its manifest, its recipe, and whether its files are whole."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
-import yaml
-
-from depthmask.errors import UserError, first_line
+from depthmask.errors import DatasetError, first_line
+from depthmask.manifest import MANIFEST, Manifest, crc_text
+from pipeline.plan.plan import Plan
 from pipeline.recipes.schema import Recipe
-from transforms.io.files import AnyPath, checked_path, join, read_file
-
-_T = TypeVar("_T")
+from transforms.io.files import AnyPath, checked_path, join, read_file, stored_checksum
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset folder as its own files describe it."""
+    """A finished dataset, as its manifest describes it."""
 
     path: str
-    manifest: dict[str, Any]
-    statistics: dict[str, Any]
+    manifest: Manifest
     recipe: Recipe
 
     def file(self, name: str) -> str:
+        """Returns the path of a file of the dataset."""
         return join(self.path, name)
 
 
 def open_dataset(path: AnyPath) -> Dataset:
-    """Raises UserError where there is no finished dataset, or one that does not describe itself."""
+    """Raises DatasetError where there is no finished dataset, or its manifest is damaged."""
     path = checked_path(path)
-    repair = "verify --repair writes it anew."
-    return Dataset(
-        path,
-        manifest=_described(
-            join(path, "manifest.json"),
-            json.loads,
-            "So this is not a finished dataset: give a folder that generate has finished.",
-            "Put it back from a copy, or run generate again with --restart.",
-        ),
-        statistics=_described(join(path, "statistics.json"), json.loads, repair, repair),
-        recipe=_described(join(path, "recipe.yaml"), _parse_recipe, repair, repair),
-    )
-
-
-def _parse_recipe(text: bytes) -> Recipe:
-    return Recipe.model_validate(yaml.safe_load(text))
-
-
-def _described(path: str, parse: Callable[[bytes], _T], if_missing: str, if_damaged: str) -> _T:
-    """What a file says of the dataset. Raises UserError where it is missing or damaged."""
+    manifest_path = join(path, MANIFEST)
     try:
-        text = read_file(path)
+        data = read_file(manifest_path)
     except OSError as error:
-        raise UserError(f"{path}: there is no such file. {if_missing}") from error
+        raise DatasetError(
+            f"{manifest_path}: there is no such file. So this is not a finished dataset: give a "
+            "folder that generate has finished."
+        ) from error
+    manifest = Manifest.from_bytes(data, manifest_path)
     try:
-        return parse(text)
-    except (ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path} is damaged: {first_line(error)}. {if_damaged}") from error
+        recipe = Recipe.model_validate(manifest.provenance.recipe)
+    except ValueError as error:
+        raise DatasetError(
+            f"{manifest_path} is damaged, or another version of depthmask made it: its recipe is "
+            f"not valid: {first_line(error)}."
+        ) from error
+    return Dataset(path, manifest, recipe)
+
+
+def check_plan(dataset: Dataset, plan: Plan) -> None:
+    """Raises DatasetError where the dataset's shards are not those of its recipe and inputs."""
+    if list(dataset.manifest.shard_sizes.items()) != list(plan.shard_sizes.items()):
+        raise DatasetError(
+            f"{dataset.file(MANIFEST)}: its shards are not those of its recipe and inputs. Put it "
+            "back from a copy, or make the dataset again."
+        )
+
+
+@dataclass(frozen=True)
+class FilesCheck:
+    """What looking at all files of a dataset showed.
+
+    `missing`: names. `problems`: what is wrong with any file, missing ones too.
+    """
+
+    files: int
+    bytes: int
+    missing: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def check_files(dataset: Dataset) -> FilesCheck:
+    """Compares every file that the manifest names with its size and checksum there."""
+    sizes = {shard.file: shard.bytes for shard in dataset.manifest.shards}
+    total = 0
+    missing, problems = [], []
+    for name, crc in dataset.manifest.checksums.items():
+        try:
+            found_crc, found_size = stored_checksum(dataset.file(name))
+        except OSError:
+            missing.append(name)
+            problems.append(f"{name} is missing")
+            continue
+        total += found_size
+        size = sizes.get(name, found_size)
+        if found_size != size:
+            problems.append(f"{name} has {found_size:,} bytes instead of {size:,}")
+        elif found_crc != crc:
+            problems.append(f"{name} has CRC-32C {crc_text(found_crc)} instead of {crc_text(crc)}")
+    return FilesCheck(len(dataset.manifest.checksums), total, tuple(missing), tuple(problems))

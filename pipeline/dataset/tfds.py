@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from pipeline.dataset.description import DatasetDescription
-from transforms.elements import Shard
+from depthmask.manifest import DepthMeaning, Manifest
+from pipeline.recipes.schema import Recipe
 
 DATASET_VERSION = "1.0.0"
 
 
-def features_json(description: DatasetDescription) -> dict[str, Any]:
-    """The records' features in the form of tensorflow_datasets' features.json."""
-    canvas, recipe = description.recipe.canvas, description.recipe
+def features_json(recipe: Recipe, depth: DepthMeaning | None) -> dict[str, Any]:
+    """Returns the records' features in the form of tensorflow_datasets' features.json."""
+    canvas = recipe.canvas
     features = {
         "id": _text(),
         "image": _image(canvas.height, canvas.width, canvas.channels, recipe.image.format),
         "mask": _image(canvas.height, canvas.width, recipe.masks.channels, recipe.masks.format),
     }
-    if description.depth:
-        depth, storage = description.depth, recipe.depth
+    if depth:
+        storage = recipe.depth
         features["depth"] = _image(
             depth.height, depth.width, storage.channels, storage.codec.format, storage.dtype
         )
@@ -57,23 +56,23 @@ def _scalar(dtype: str) -> dict[str, Any]:
     }
 
 
-def dataset_info_json(description: DatasetDescription, shards: Sequence[Shard]) -> dict[str, Any]:
-    """The dataset in the form of tensorflow_datasets' dataset_info.json."""
+def dataset_info_json(recipe_name: str, manifest: Manifest) -> dict[str, Any]:
+    """Returns the dataset in the form of tensorflow_datasets' dataset_info.json."""
     splits = []
-    for name in description.recipe.splits.fractions:
-        mine = [shard for shard in shards if shard.key.split == name]
+    for name in manifest.splits:
+        shards = manifest.shards_of(name)
         splits.append(
             {
                 "name": name,
                 "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
-                "numBytes": str(sum(shard.bytes for shard in mine)),
-                "shardLengths": [str(shard.examples) for shard in mine],
+                "numBytes": str(sum(shard.bytes for shard in shards)),
+                "shardLengths": [str(shard.examples) for shard in shards],
             }
         )
     return {
         "name": "depthmask",
         "version": DATASET_VERSION,
-        "description": f"Composites with masks, made by depthmask ({description.recipe.name}).",
+        "description": f"Composites with masks, made by depthmask ({recipe_name}).",
         "fileFormat": "tfrecord",
         "splits": splits,
     }

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,16 +11,19 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from depthmask.manifest import INDEX_COLUMNS
+from depthmask.manifest import INDEX, STATISTICS, ShardEntry
+from depthmask.parsing import ParseError, parse_json
 from depthmask.tally import Tally
 from pipeline.dataset.finish import statistics_json
-from pipeline.dataset.opened import Dataset, open_dataset
+from pipeline.dataset.opened import Dataset, check_files, check_plan, open_dataset
 from pipeline.plan.plan import Plan
 from pipeline.run.cores import usable_cores
 from pipeline.run.pool import WorkerPool
 from transforms.codecs import encode_image, encode_mask
 from transforms.cutout import binarise, paste_mask, resize
-from transforms.io.files import AnyPath, crc_text, join, open_file, stored_checksum
+from transforms.elements import Placement, ShardKey
+from transforms.index import index_rows, read_index
+from transforms.io.files import AnyPath, open_file, read_file
 from transforms.measure import measure
 from transforms.prepared import PreparedInputs, PreparedSource
 from transforms.quiet import quiet_stderr
@@ -31,37 +32,29 @@ from transforms.quiet import quiet_stderr
 _JPEG_BLOCK = 16
 _JPEG_BORDER = 2
 _READ_BYTES = 2**20
-# Of each check, so many findings are printed.
+# Problems of a check that are reported.
 _SHOWN = 5
 
 
-@dataclass
+@dataclass(frozen=True)
 class Check:
-    """One line of the report: what was looked at, and what is wrong with it (nothing: it holds)."""
+    """One check: what it looked at, and what is wrong with that (nothing: it holds)."""
 
     name: str
     detail: str = ""
-    problems: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        if not self.problems:
-            return f"ok    {self.name}: {self.detail}"
-        shown = [f"        {problem}" for problem in self.problems[:_SHOWN]]
-        if len(self.problems) > _SHOWN:
-            shown.append(f"        … and {len(self.problems) - _SHOWN:,} more")
-        return "\n".join([f"FAIL  {self.name}: {len(self.problems):,} wrong", *shown])
+    problems: tuple[str, ...] = ()
 
 
-@dataclass
-class IndexCheck(Check):
-    """Also where in index.csv each shard's rows begin, None for a shard that has none."""
+@dataclass(frozen=True)
+class _IndexCheck(Check):
+    """Also the byte of index.csv at which each shard's rows begin, None for one without rows."""
 
-    starts: list[int | None] = field(default_factory=list)
+    starts: tuple[int | None, ...] = ()
 
 
 @dataclass
 class ShardReport:
-    """What reading one shard found: problems by check, and the statistics of what is stored."""
+    """What reading one shard showed: problems by check, and the statistics of what is stored."""
 
     examples: int = 0
     problems: dict[str, list[str]] = field(default_factory=dict)
@@ -72,21 +65,34 @@ class ShardReport:
         self.problems.setdefault(check, []).append(problem)
 
 
+def report(check: Check) -> str:
+    """Returns a check's result in words: a line, and some of the problems a line each."""
+    if not check.problems:
+        return f"ok    {check.name}: {check.detail}"
+    shown = [f"        {problem}" for problem in check.problems[:_SHOWN]]
+    if len(check.problems) > _SHOWN:
+        shown.append(f"        … and {len(check.problems) - _SHOWN:,} more")
+    return "\n".join([f"FAIL  {check.name}: {len(check.problems):,} wrong", *shown])
+
+
 def verify(dataset: AnyPath, sample: int | None = None) -> Iterator[Check]:
     """Checks a dataset, decoding all examples or about `sample` of them.
 
-    Yields one `Check` after another; the dataset is right when none has problems.
+    Yields one `Check` after another; the dataset is right when none has problems. Raises
+    DatasetError where there is no finished dataset.
     """
     opened = open_dataset(dataset)
     files = check_files(opened)
-    yield files
-    if any("missing" in problem for problem in files.problems):
+    detail = f"{files.files} files, {files.bytes / 1e6:,.1f} MB, sizes and checksums agree"
+    yield Check("files", detail, files.problems)
+    if files.missing:
         return
     try:
         source = PreparedSource.of_dataset(opened.path)
     except ValueError as error:
-        yield Check("inputs", problems=[f"the prepared inputs are damaged: {error}"])
+        yield Check("inputs", problems=(f"the prepared inputs are damaged: {error}",))
         return
+    check_plan(opened, Plan(opened.recipe, source.backgrounds, source.foregrounds))
     yield _check_inputs(opened, source)
     index = _check_index(opened, source)
     yield index
@@ -95,33 +101,8 @@ def verify(dataset: AnyPath, sample: int | None = None) -> Iterator[Check]:
     yield from _check_examples(opened, index.starts, sample)
 
 
-def check_files(dataset: Dataset) -> Check:
-    """Every file that the manifest names is there, with its size and checksum."""
-    check = Check("files")
-    expected: list[tuple[str, str, int | None]] = [
-        (name, entry["crc32c"], None) for name, entry in dataset.manifest["files"].items()
-    ]
-    shards = dataset.manifest["shards"]
-    expected += [(shard["file"], shard["crc32c"], shard["bytes"]) for shard in shards]
-    total = 0
-    for name, crc, size in expected:
-        try:
-            found_crc, found_size = stored_checksum(dataset.file(name))
-        except OSError:
-            check.problems.append(f"{name} is missing")
-            continue
-        total += found_size
-        if size is not None and found_size != size:
-            check.problems.append(f"{name} has {found_size:,} bytes instead of {size:,}")
-        elif crc_text(found_crc) != crc:
-            check.problems.append(f"{name} has CRC-32C {crc_text(found_crc)} instead of {crc}")
-    check.detail = f"{len(expected)} files, {total / 1e6:,.1f} MB, sizes and checksums agree"
-    return check
-
-
 def _check_inputs(dataset: Dataset, source: PreparedSource) -> Check:
-    """The statistics of the prepared inputs, from their pixels."""
-    check = Check("inputs")
+    """Compares the statistics of the prepared inputs with their pixels."""
     inputs = PreparedInputs(source)
     threshold = dataset.recipe.masks.binary_threshold
     parts: list[Tally] = []
@@ -134,106 +115,69 @@ def _check_inputs(dataset: Dataset, source: PreparedSource) -> Check:
         parts.append(
             Tally({"foregrounds": measure(pixels[None]), "foreground_masks": measure(mask[None])})
         )
-    for kind, found in statistics_json(Tally.total(parts)).items():
-        if found != dataset.statistics.get(kind):
-            check.problems.append(f"statistics.json says otherwise of {kind}")
-    check.detail = (
+    stated = dataset.manifest.input_tally.moments
+    problems = tuple(
+        f"the manifest says otherwise of {kind}"
+        for kind, found in Tally.total(parts).moments.items()
+        if found != stated[kind]
+    )
+    detail = (
         f"{len(source.backgrounds):,} backgrounds, {len(source.foregrounds):,} foregrounds, "
         "statistics agree exactly"
     )
-    return check
+    return Check("inputs", detail, problems)
 
 
-@dataclass(frozen=True)
-class _IndexRow:
-    """A row of index.csv, and the byte of the file where it begins."""
-
-    start: int
-    values: dict[str, str]
-
-
-def _index_rows(path: str) -> Iterator[_IndexRow]:
-    """The rows of a dataset's index. A row is always one line.
-
-    Raises ValueError where the file is no such index.
-    """
-    with open_file(join(path, "index.csv")) as file:
-        header = file.readline()
-        columns = header.decode().strip().split(",")
-        start = len(header)
-        for line in file:
-            (values,) = csv.reader([line.decode()])
-            yield _IndexRow(start, dict(zip(columns, values, strict=True)))
-            start += len(line)
-
-
-def _check_index(dataset: Dataset, source: PreparedSource) -> IndexCheck:
-    """Every combination has exactly one row, and rows are as many as records, shard by shard."""
-    check = IndexCheck("index")
-    rules = dataset.recipe.placements
+def _check_index(dataset: Dataset, source: PreparedSource) -> _IndexCheck:
+    """Checks that every combination has exactly one row, and each shard as many as examples."""
+    rules, shards = dataset.recipe.placements, dataset.manifest.shards
     backgrounds = {picture.name: number for number, picture in enumerate(source.backgrounds)}
     foregrounds = {picture.name: number for number, picture in enumerate(source.foregrounds)}
     shape = (len(backgrounds), len(foregrounds), len(rules.flips), rules.per_pair)
     seen = np.zeros(shape, np.bool_)
-    shards = dataset.manifest["shards"]
-    places = _places(shards)
-    counts = [0] * len(shards)
-    check.starts = [None] * len(shards)
+    counts = dict.fromkeys((ShardKey(shard.split, shard.number) for shard in shards), 0)
+    starts: dict[ShardKey, int] = {}
+    problems: list[str] = []
     try:
-        for row in _index_rows(dataset.path):
-            values = row.values
-            place = places[values["split"], values["shard"]]
-            counts[place] += 1
-            if check.starts[place] is None:
-                check.starts[place] = row.start
-            try:
-                cell = (
-                    backgrounds[values["background"]],
-                    foregrounds[values["foreground"]],
-                    int(values["flip"]),
-                    int(values["placement"]),
-                )
-                if seen[cell]:
-                    check.problems.append(f"{values['id']} is there twice")
-                seen[cell] = True
-            except (KeyError, IndexError, ValueError):
-                check.problems.append(f"{values['id']} is of no known background and foreground")
-    except (KeyError, ValueError, csv.Error) as error:
-        check.problems.append(f"index.csv is not an index of these shards: {error}")
-        return check
-    left_out = sum(len(shard["tally"]["left_out"]) for shard in shards)
+        with open_file(dataset.file(INDEX)) as file:
+            for row in read_index(file):
+                counts[row.shard] += 1
+                starts.setdefault(row.shard, row.start)
+                example = row.placement
+                try:
+                    cell = (
+                        backgrounds[example.background],
+                        foregrounds[example.foreground],
+                        int(example.flip),
+                        example.index,
+                    )
+                    if seen[cell]:
+                        problems.append(f"{example.id} is there twice")
+                    seen[cell] = True
+                except (KeyError, IndexError):
+                    problems.append(f"{example.id} is of no known background and foreground")
+    except (KeyError, ValueError) as error:
+        problems.append(f"index.csv is not an index of these shards: {error}")
+        return _IndexCheck("index", problems=tuple(problems))
+    left_out = len(dataset.manifest.tally.left_out)
     missing = int(seen.size - np.count_nonzero(seen)) - left_out
     if missing:
-        check.problems.append(f"{missing:,} of {seen.size:,} combinations are missing")
-    for count, shard in zip(counts, shards, strict=True):
-        if count != shard["examples"]:
-            check.problems.append(
-                f"{shard['file']}: {count:,} rows for {shard['examples']:,} examples"
-            )
-    check.detail = f"{seen.size - left_out:,} combinations, each there once"
+        problems.append(f"{missing:,} of {seen.size:,} combinations are missing")
+    for count, shard in zip(counts.values(), shards, strict=True):
+        if count != shard.examples:
+            problems.append(f"{shard.file}: {count:,} rows for {shard.examples:,} examples")
+    detail = f"{seen.size - left_out:,} combinations, each there once"
     if left_out:
-        check.detail += f"; {left_out:,} left out, as errors.jsonl says"
-    return check
-
-
-def _places(shards: Sequence[dict[str, Any]]) -> dict[tuple[str, str], int]:
-    """Where a shard stands in the manifest, by its split and its number as index.csv has them."""
-    numbers: Counter[str] = Counter()
-    places = {}
-    for place, shard in enumerate(shards):
-        split = shard["split"]
-        places[split, str(numbers[split])] = place
-        numbers[split] += 1
-    return places
+        detail += f"; {left_out:,} left out, as errors.jsonl says"
+    return _IndexCheck("index", detail, tuple(problems), tuple(map(starts.get, counts)))
 
 
 def _check_examples(
     dataset: Dataset, starts: Sequence[int | None], sample: int | None
 ) -> Iterator[Check]:
-    shards = dataset.manifest["shards"]
-    total = sum(shard["examples"] for shard in shards)
+    shards, total = dataset.manifest.shards, dataset.manifest.examples
     limits: list[int | None] = [
-        None if sample is None else max(1, round(sample * shard["examples"] / total))
+        None if sample is None else max(1, round(sample * shard.examples / total))
         for shard in shards
     ]
     reports = []
@@ -257,39 +201,48 @@ def _check_examples(
         "masks": f"{looked} are exactly their foreground's, at x, y, width, height",
         "composites": f"{compared:,} compared; equal to the background outside the foreground",
     }
-    if dataset.manifest["depth"]:
+    if dataset.manifest.depth:
         details["depth"] = f"{looked} are of full range"
     for name, detail in details.items():
         problems = [problem for report in reports for problem in report.problems.get(name, [])]
-        yield Check(name, detail, problems)
+        yield Check(name, detail, tuple(problems))
     if sample is None:
         yield _check_statistics(dataset, Tally.total(report.tally for report in reports))
 
 
 def _check_statistics(dataset: Dataset, tally: Tally) -> Check:
-    """Statistics of what is stored: equal where storage is lossless, else the difference told."""
-    check = Check("statistics")
+    """Compares statistics with what is stored: exactly, or within the loss of JPEG.
+
+    statistics.json must say what the manifest does.
+    """
     codecs = {"composites": dataset.recipe.image, "depth": dataset.recipe.depth.codec}
     lossy = {kind for kind, codec in codecs.items() if codec.format == "jpeg"}
-    details = []
-    for kind, found in statistics_json(tally).items():
-        stated = dataset.statistics.get(kind)
-        if stated is None:
-            check.problems.append(f"statistics.json has no {kind}")
-        elif kind in lossy:
+    details: list[str] = []
+    problems: list[str] = []
+    stated = dataset.manifest.tally.moments
+    try:
+        written = parse_json(read_file(dataset.file(STATISTICS)))
+    except ParseError as error:
+        written = None
+        problems.append(f"statistics.json is damaged: {error}")
+    for kind, entry in statistics_json(stated).items():
+        if isinstance(written, dict) and written.get(kind) != entry:
+            problems.append(f"statistics.json says otherwise of {kind}")
+    for kind, found in tally.moments.items():
+        expected = stated[kind]
+        if kind in lossy:
             mean, std = (
-                max(abs(a - b) for a, b in zip(found[key], stated[key], strict=True))
-                for key in ("mean", "std")
+                max(abs(a - b) for a, b in zip(*pair, strict=True))
+                for pair in ((found.mean, expected.mean), (found.std, expected.std))
             )
             details.append(f"{kind} within the JPEG loss (mean ±{mean:.5f}, std ±{std:.5f})")
-            if found["images"] != stated["images"] or max(mean, std) > 0.02:
-                check.problems.append(f"{kind}: mean differs by {mean:.5f}, std by {std:.5f}")
-        elif found != stated:
-            check.problems.append(f"statistics.json says otherwise of {kind}")
+            if found.images != expected.images or max(mean, std) > 0.02:
+                problems.append(f"{kind}: mean differs by {mean:.5f}, std by {std:.5f}")
+        elif found != expected:
+            problems.append(f"the manifest says otherwise of {kind}")
         else:
             details.append(f"{kind} exact")
-    check.detail = ", ".join(details)
-    return check
+    return Check("statistics", ", ".join(details), tuple(problems))
 
 
 def check_shard(path: str, number: int, start: int | None, limit: int | None) -> ShardReport:
@@ -307,28 +260,27 @@ def check_shard(path: str, number: int, start: int | None, limit: int | None) ->
         tf.config.list_physical_devices()
     tf.config.threading.set_inter_op_parallelism_threads(1)
     checker = _example_checker(path)
-    shard = checker.dataset.manifest["shards"][number]
+    shard = checker.dataset.manifest.shards[number]
     report = ShardReport()
     decode = decoder(read_info(path), decode_depth=False)
-    records = tf.data.TFRecordDataset(join(path, shard["file"]), buffer_size=_READ_BYTES)
+    records = tf.data.TFRecordDataset(checker.dataset.file(shard.file), buffer_size=_READ_BYTES)
     if limit is not None:
         records = records.take(limit)
     batches = records.map(decode).batch(64).prefetch(1).as_numpy_iterator()
-    rows = checker.planned_rows(number, start, report)
+    planned = checker.planned(shard, start, report)
     try:
         for batch in batches:
-            checker.check(batch, rows, report)
+            checker.check(batch, planned, report)
     except tf.errors.DataLossError as error:
-        report.add("records", f"{shard['file']}: {_first_sentence(error.message)}")
+        report.add("records", f"{shard.file}: {_first_sentence(error.message)}")
     except tf.errors.InvalidArgumentError as error:
         report.add(
             "pictures",
-            f"{shard['file']}: after {report.examples:,} examples: "
-            f"{_first_sentence(error.message)}",
+            f"{shard.file}: after {report.examples:,} examples: {_first_sentence(error.message)}",
         )
-    expected = shard["examples"] if limit is None else min(limit, shard["examples"])
+    expected = shard.examples if limit is None else min(limit, shard.examples)
     if report.examples != expected and not report.problems:
-        report.add("records", f"{shard['file']}: {report.examples:,} instead of {expected:,}")
+        report.add("records", f"{shard.file}: {report.examples:,} instead of {expected:,}")
     return report
 
 
@@ -353,91 +305,82 @@ class _ExampleChecker:
         self._inputs = PreparedInputs(source)
         self._stored_background = functools.lru_cache(1024)(self._encode_background)
 
-    def planned_rows(
-        self, number: int, start: int | None, report: ShardReport
-    ) -> Iterator[dict[str, str]]:
-        """What the recipe places in a shard, as index.csv should have it from byte `start` on."""
-        left_out = {
-            example["id"]
-            for example in self.dataset.manifest["shards"][number]["tally"]["left_out"]
-        }
-        with open_file(join(self.dataset.path, "index.csv")) as file:
+    def planned(
+        self, shard: ShardEntry, start: int | None, report: ShardReport
+    ) -> Iterator[Placement]:
+        """Yields the examples that the recipe places in a shard.
+
+        On the way it compares them with index.csv, from byte `start` on.
+        """
+        left_out = {example.id for example in shard.tally.left_out}
+        with open_file(self.dataset.file(INDEX)) as file:
             file.seek(start or 0)
-            for key in self._plan.chunk_keys(self._plan.shard_keys()[number]):
-                text = self._plan.chunk(key).index_rows(left_out)
-                if file.read(len(text.encode())) != text.encode():
+            for key in self._plan.chunk_keys(ShardKey(shard.split, shard.number)):
+                spec = self._plan.chunk(key)
+                rows = index_rows(spec, left_out).encode()
+                if file.read(len(rows)) != rows:
                     report.add(
                         "records", f"index.csv, from byte {start}: not what the recipe places"
                     )
-                yield from csv.DictReader(text.splitlines(), INDEX_COLUMNS)
+                yield from (each for each in spec.placements if each.id not in left_out)
 
     def check(
-        self, batch: dict[str, np.ndarray], rows: Iterator[dict[str, str]], report: ShardReport
+        self, batch: dict[str, np.ndarray], planned: Iterator[Placement], report: ShardReport
     ) -> None:
-        """`batch`: as `depthmask.load` batches it, depth as stored. `rows`: as planned."""
-        n = len(batch["id"])
-        texts = {
-            name: [value.decode() for value in batch[name]]
-            for name in ("id", "background", "background_class", "foreground")
-        }
-        numbers = {
-            name: batch[name].astype(np.int64).tolist()
-            for name in ("flip", "placement", "x", "y", "width", "height")
-        }
+        """Checks a batch as `depthmask.load` makes it, but with depth as stored."""
+        examples = _placements(batch)
         expected_masks = np.zeros(batch["mask"].shape[:3], np.uint8)
-        for i, row in zip(range(n), rows, strict=False):
-            example = {name: str(values[i]) for name, values in (texts | numbers).items()}
-            if any(row[name] != value for name, value in example.items()):
-                report.add("records", f"{example['id']} is not what the recipe places there")
+        for i, (example, wanted) in enumerate(zip(examples, planned, strict=False)):
+            if example != wanted:
+                report.add("records", f"{example.id} is not what the recipe places there")
                 continue
-            box = _Box(*(numbers[name][i] for name in ("x", "y", "width", "height")))
             cutout = resize(
-                self._inputs.foreground(texts["foreground"][i], bool(numbers["flip"][i])),
-                box.width,
-                box.height,
+                self._inputs.foreground(example.foreground, example.flip),
+                example.width,
+                example.height,
             )
-            paste_mask(expected_masks[i], cutout.mask, box.x, box.y)
-            self._check_outside(
-                texts["id"][i], batch["image"][i], texts["background"][i], box, report
-            )
+            paste_mask(expected_masks[i], cutout.mask, example.x, example.y)
+            self._check_outside(example, batch["image"][i], report)
         threshold = self._recipe.masks.binary_threshold
         if threshold is not None:
             expected_masks = binarise(expected_masks, threshold)
         differ = batch["mask"] != self._stored_masks(expected_masks)
         for i in np.flatnonzero(differ.any(axis=(1, 2, 3))).tolist():
-            report.add("masks", f"{texts['id'][i]}: the mask is not its foreground's at its place")
+            report.add("masks", f"{examples[i].id}: the mask is not its foreground's at its place")
         # Statistics are those before encoding, which a mask that passed is proof of.
         lossy = self._recipe.masks.format == "jpeg"
         masks = expected_masks if lossy else batch["mask"][..., 0]
         moments = {"composites": measure(batch["image"]), "masks": measure(masks)}
         if "depth" in batch:
             moments["depth"] = measure(batch["depth"])
-            self._check_depth(texts["id"], batch["depth"], report)
+            self._check_depth(examples, batch["depth"], report)
         report.tally += Tally(moments)
-        report.examples += n
+        report.examples += len(examples)
 
-    def _check_depth(self, names: list[str], stored: np.ndarray, report: ShardReport) -> None:
-        for name, depth in zip(names, stored, strict=True):
-            if fault := self._recipe.depth.fault(depth):
-                report.add("depth", f"{name}: {fault}")
-
-    def _check_outside(
-        self, name: str, image: np.ndarray, background: str, box: _Box, report: ShardReport
+    def _check_depth(
+        self, examples: list[Placement], stored: np.ndarray, report: ShardReport
     ) -> None:
-        """Outside the box a composite is stored exactly as its background alone would be.
+        for example, depth in zip(examples, stored, strict=True):
+            if fault := self._recipe.depth.fault(depth):
+                report.add("depth", f"{example.id}: {fault}")
+
+    def _check_outside(self, example: Placement, image: np.ndarray, report: ShardReport) -> None:
+        """Compares a composite outside its foreground's box with its background stored alone.
 
         JPEG codes its blocks independently, so that this holds to the bit for JPEG too, a border
         of one block aside.
         """
-        stored = self._stored_background(background)
-        differs = (image != stored).any(axis=2)
-        rows, columns = box.touched(self._recipe.image.format == "jpeg")
+        differs = (image != self._stored_background(example.background)).any(axis=2)
+        jpeg = self._recipe.image.format == "jpeg"
+        rows = _touched(example.y, example.y + example.height, jpeg)
+        columns = _touched(example.x, example.x + example.width, jpeg)
         differs[rows, columns] = False
         report.outside_compared += 1
         if differs.any():
             y, x = np.argwhere(differs)[0]
             report.add(
-                "composites", f"{name}: differs from {background} outside its box, at x={x} y={y}"
+                "composites",
+                f"{example.id}: differs from {example.background} outside its box, at x={x} y={y}",
             )
 
     def _stored_masks(self, masks: np.ndarray) -> np.ndarray:
@@ -464,22 +407,21 @@ class _ExampleChecker:
         return np.asarray(decode_jpeg(data, pixels.shape[2]))
 
 
-@dataclass(frozen=True)
-class _Box:
-    x: int
-    y: int
-    width: int
-    height: int
-
-    def touched(self, jpeg: bool) -> tuple[slice, slice]:
-        """Rows and columns whose stored pixels the foreground may have changed."""
-        return (
-            _touched(self.y, self.y + self.height, jpeg),
-            _touched(self.x, self.x + self.width, jpeg),
-        )
+def _placements(batch: dict[str, np.ndarray]) -> list[Placement]:
+    """Returns what a batch of records says of its examples."""
+    columns: dict[str, list[Any]] = {}
+    for name in ("id", "background", "background_class", "foreground"):
+        columns[name] = [value.decode(errors="replace") for value in batch[name]]
+    for name in ("flip", "placement", "x", "y", "width", "height"):
+        columns[name] = batch[name].astype(np.int64).tolist()
+    return [
+        Placement.from_features(dict(zip(columns, values, strict=True)))
+        for values in zip(*columns.values(), strict=True)
+    ]
 
 
 def _touched(start: int, stop: int, jpeg: bool) -> slice:
+    """Returns the pixels from `start` to `stop`, and those whose JPEG blocks they touch."""
     if jpeg:
         start = start // _JPEG_BLOCK * _JPEG_BLOCK - _JPEG_BORDER
         stop = -(-stop // _JPEG_BLOCK) * _JPEG_BLOCK + _JPEG_BORDER

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from depthmask.errors import UserError
-from depthmask.manifest import MANIFEST
-from pipeline.dataset.opened import Dataset, open_dataset
-from pipeline.dataset.verify import check_files
+from depthmask.manifest import FEATURES, MANIFEST, crc_text
+from pipeline.dataset.opened import Dataset, check_files, open_dataset
 from pipeline.export.layouts import LAYOUTS
 from pipeline.export.pieces import ExportJob, SourceShard, piece_files
 from pipeline.run.disk import check_disk_space, size_text
@@ -21,7 +20,7 @@ from pipeline.run.lock import locked
 from pipeline.run.progress import Progress
 from pipeline.run.workspace import EXPORT, State, Workspace, provenance_checksum
 from transforms.elements import ShardKey
-from transforms.io.files import AnyPath, checked_path, crc_text, file_checksum, is_local, read_file
+from transforms.io.files import AnyPath, checked_path, file_checksum, is_local, read_file
 from transforms.prepared import PreparedSource
 
 if TYPE_CHECKING:
@@ -118,15 +117,13 @@ def _check_dataset(dataset: Dataset, layout_name: str) -> None:
 def _job(
     dataset: Dataset, workspace: Workspace, layout_name: str, provenance: dict[str, Any]
 ) -> ExportJob:
-    features = json.loads(read_file(dataset.file("features.json")))["featuresDict"]["features"]
+    features = json.loads(read_file(dataset.file(FEATURES)))["featuresDict"]["features"]
     shards: dict[ShardKey, SourceShard] = {}
     first = 0
-    in_split: dict[str, int] = {}
-    for entry in dataset.manifest["shards"]:
-        split = entry["split"]
-        number = in_split[split] = in_split.get(split, -1) + 1
-        shards[ShardKey(split, number)] = SourceShard(entry["file"], first, entry["examples"])
-        first += entry["examples"]
+    for entry in dataset.manifest.shards:
+        key = ShardKey(entry.split, entry.number)
+        shards[key] = SourceShard(entry.file, first, entry.examples)
+        first += entry.examples
     return ExportJob(
         output=workspace.output,
         work_folder=workspace.work_folder,
@@ -135,7 +132,7 @@ def _job(
         dataset=dataset.path,
         shards=shards,
         features=features,
-        depth=dataset.manifest["depth"],
+        depth=dataset.manifest.depth,
     )
 
 

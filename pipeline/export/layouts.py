@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from depthmask.errors import UserError
-from depthmask.manifest import INDEX_COLUMNS
 from pipeline.export.pictures import DepthForm, Form, Picture
 from transforms.depth.storage import depth_in_metres
+from transforms.index import INDEX_COLUMNS
 
 if TYPE_CHECKING:  # names of layouts are wanted where nothing of this is
+    from depthmask.manifest import DepthMeaning
     from pipeline.dataset.opened import Dataset
     from transforms.prepared import PreparedPicture, PreparedSource
 
@@ -61,7 +62,7 @@ class Example:
     features: Mapping[str, Any]
     pictures: Mapping[str, Picture]
     stored_depth: bytes | None
-    depth: Mapping[str, Any] | None
+    depth: DepthMeaning | None
 
     @property
     def background(self) -> str:
@@ -132,7 +133,7 @@ class Layout(abc.ABC):
 
     def check(self, dataset: Dataset, source: PreparedSource) -> None:
         """Raises UserError where the dataset lacks what the layout has."""
-        if self.needs_depth and dataset.manifest["depth"] is None:
+        if self.needs_depth and dataset.manifest.depth is None:
             raise UserError(
                 f"{dataset.path} has no depth, which layout {self.name} needs: make the dataset "
                 "with a --depth-model, or export it by --layout folder or webdataset."
@@ -305,7 +306,7 @@ class Office(Layout):
         yield File("data_label.txt", "", _line("\t", *paths, *box))
         if example.stored_depth is None or example.depth is None:
             raise ValueError(f"{example.stem} has no depth")
-        depth = depth_in_metres(example.stored_depth, example.depth["scale"])
+        depth = depth_in_metres(example.stored_depth, example.depth.scale)
         container = f"depth_{example.number // _NPZ_EXAMPLES:03d}.npz"
         yield File(container, "", depth.astype("<f4").tobytes())
 
@@ -316,10 +317,10 @@ class Office(Layout):
 
     def check(self, dataset: Dataset, source: PreparedSource) -> None:
         super().check(dataset, source)
-        depth = dataset.manifest["depth"]
-        if depth["unit"] != "metre":
+        depth = dataset.manifest.depth
+        if depth and depth.unit != "metre":
             raise UserError(
-                f"{dataset.path} has depth as {depth['storage']} in {depth['unit'] or 'no unit'}, "
+                f"{dataset.path} has depth as {depth.storage} in {depth.unit or 'no unit'}, "
                 "and layout office needs metres: make the dataset with depth.storage metric16 and "
                 "a model that gives metres."
             )

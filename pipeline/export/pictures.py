@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from depthmask.manifest import DepthMeaning
 from transforms.codecs import ImageCodec, encode_image, open_image
 from transforms.depth.storage import DepthStorage, grey_depth
 
@@ -60,13 +61,13 @@ def fit_picture(data: bytes, stored: dict[str, Any], form: Form) -> Picture:
 
 
 def fit_depth(
-    data: bytes, stored: dict[str, Any], depth: dict[str, Any], form: DepthForm
+    data: bytes, stored: dict[str, Any], meaning: DepthMeaning, form: DepthForm
 ) -> Picture:
-    """A depth map in its form. `stored` as for `fit_picture`; `depth`: the manifest's entry."""
+    """A depth map in its form. `stored` as for `fit_picture`; `meaning`: the stored map's."""
     has = stored["image"]["encodingFormat"]
-    storage = form.storage or depth["storage"]
+    storage = form.storage or meaning.storage
     wanted = form.format or has
-    if (depth["storage"], has) == (storage, wanted):
+    if (meaning.storage, has) == (storage, wanted):
         return Picture(data, _SUFFIXES[has])
     made = DepthStorage(storage=storage, codec=ImageCodec(format=wanted, quality=form.quality))
     grey = grey_depth(np.asarray(open_image(data)))

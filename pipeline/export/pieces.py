@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 import google_crc32c
 import numpy as np
 
+from depthmask.manifest import BACKGROUNDS, FOREGROUNDS, DepthMeaning
 from pipeline.export.layouts import LAYOUTS, Example, File, InputPicture, Layout
 from pipeline.export.pictures import fit_depth, fit_picture
 from pipeline.export.zips import ZipEntry, end_of_directory
@@ -74,7 +75,7 @@ class ExportJob(PartStore[Piece, OutputFile]):
     dataset: str
     shards: Mapping[ShardKey, SourceShard]
     features: dict[str, Any]
-    depth: dict[str, Any] | None
+    depth: DepthMeaning | None
 
     @property
     def layout(self) -> Layout:
@@ -154,7 +155,7 @@ def _inputs(dataset: str) -> Iterator[InputPicture]:
         ("foreground", "image"),
         ("foreground_mask", "mask"),
     ):
-        file_name = "backgrounds.tfrecord" if kind == "background" else "foregrounds.tfrecord"
+        file_name = BACKGROUNDS if kind == "background" else FOREGROUNDS
         with open_file(join(dataset, file_name)) as file:
             for record in read_records(file):
                 features: dict[str, Any] = parse_example(record)
@@ -308,7 +309,7 @@ def _join_zip(parts: Iterable[Part], output: _CheckedFile) -> None:
 
 def _join_npz(job: ExportJob, parts: Iterable[Part], output: _CheckedFile) -> None:
     assert job.depth is not None
-    height, width = job.depth["height"], job.depth["width"]
+    height, width = job.depth.height, job.depth.width
     maps = sum(part.written[0].bytes for part in parts) // (_FLOAT_BYTES * height * width)
     header = {"descr": "<f4", "fortran_order": False, "shape": (maps, height, width)}
     info = zipfile.ZipInfo("depth.npy")

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from depthmask.manifest import InputFinding
+
 _log = logging.getLogger("depthmask")
 # Similar findings that are shown.
 _SHOWN = 10
@@ -30,14 +32,10 @@ class Finding:
     def __str__(self) -> str:
         return f"{self.path}: {self.problem}. {self.remedy}"
 
-    def to_json(self) -> dict[str, str]:
-        # Not the whole path: the same inputs in another folder give the same bytes.
-        return {
-            "level": self.level,
-            "file": self.file,
-            "problem": self.problem,
-            "remedy": self.remedy,
-        }
+    @property
+    def entry(self) -> InputFinding:
+        """What the dataset keeps of it."""
+        return InputFinding(self.level, self.file, self.problem, self.remedy)
 
 
 def listing(findings: Iterable[Finding]) -> list[str]:

@@ -12,7 +12,7 @@ from multiprocessing.connection import wait
 from types import TracebackType
 from typing import ParamSpec, TypeVar
 
-from pipeline.run.signals import interrupts_blocked, settle
+from pipeline.run.signals import settle, signals_held, take_signals
 from pipeline.run.watch import WorkerGoneError
 
 _Given = ParamSpec("_Given")
@@ -28,13 +28,13 @@ class WorkerPool(ProcessPoolExecutor):
 
     def __init__(self, processes: int) -> None:
         context = multiprocessing.get_context("spawn")
-        super().__init__(processes, mp_context=context, initializer=_end_with_parent)
+        super().__init__(processes, mp_context=context, initializer=_start_worker)
 
     def submit(
         self, fn: Callable[_Given, _Result], /, *args: _Given.args, **kwargs: _Given.kwargs
     ) -> Future[_Result]:
         """As any executor's; it is what starts the processes."""
-        with interrupts_blocked():
+        with signals_held():
             return super().submit(fn, *args, **kwargs)
 
     def __exit__(
@@ -52,7 +52,8 @@ class WorkerPool(ProcessPoolExecutor):
             raise WorkerGoneError from error
 
 
-def _end_with_parent() -> None:
+def _start_worker() -> None:
+    take_signals()
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -68,13 +68,15 @@ def settle() -> None:
 
 
 @contextlib.contextmanager
-def interrupts_blocked() -> Iterator[None]:
-    """Processes that the block starts never get Ctrl-C, which a terminal sends to all of them.
-
-    This one gets it, after the block.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+def signals_held() -> Iterator[None]:
+    """Signals come after the block, and never to processes that it starts until `take_signals`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def take_signals() -> None:
+    """Lets a process take signals; but Ctrl-C, which a terminal sends to all, is the parent's."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, [signal.SIGINT])

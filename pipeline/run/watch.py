@@ -8,14 +8,13 @@ caller waits for its end, for a cause to give it up, or for a signal, whichever 
 from __future__ import annotations
 
 import contextlib
-import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, wait
 from typing import Any, TypeVar
 
 from depthmask.errors import RunError
-from pipeline.run.signals import settle
+from pipeline.run.signals import settle, take_signals
 
 _Result = TypeVar("_Result")
 # What Beam's thread that waits for a worker process raises where that fails or is killed.
@@ -41,8 +40,7 @@ def watched(function: Callable[[], _Result], check: Callable[[], None] | None = 
     worker_gone: Future[None] = Future()
 
     def call() -> None:
-        # The mask is inherited, by threads and by processes.
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        take_signals()  # and so do the threads and processes that this one starts
         try:
             ended.set_result(function())
         except BaseException as error:

@@ -19,7 +19,7 @@ from typing import Any
 import google_crc32c
 
 from depthmask.errors import UserError
-from depthmask.manifest import DATASET_FILES, MANIFEST, PREPARED
+from depthmask.manifest import MANIFEST, PREPARED, is_dataset_file
 from transforms.io.files import (
     crc_text,
     delete_files,
@@ -233,7 +233,7 @@ class Workspace:
         """
         self.write_provenance({})
         delete_files([self.path(MANIFEST)])
-        delete_files(self.path(name) for name in filter(DATASET_FILES.fullmatch, self._names()))
+        delete_files(self.path(name) for name in filter(is_dataset_file, self._names()))
         self._delete_work(lambda name: name != PROVENANCE and not name.startswith(f"{INPUTS}/"))
         delete_files([self.work_path(PROVENANCE)])
 

@@ -1,11 +1,12 @@
-"""What the contact sheet and the gallery show alike."""
+"""Examples of a dataset to show, and writing what shows them: for the sheet and the gallery."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +14,38 @@ import numpy as np
 from PIL import Image
 
 from depthmask.errors import UserError
+from depthmask.manifest import ShardEntry
 from depthmask.plasma import PLASMA
 from pipeline.dataset.opened import Dataset
 from transforms.depth.storage import grey_depth
+from transforms.elements import Placement
 from transforms.io.files import open_file
 from transforms.io.records import parse_example, read_records
 
 
+@dataclass(frozen=True)
+class Example:
+    """An example, its pictures encoded as in its record; `depth`: None where there is none."""
+
+    placement: Placement
+    image: bytes
+    mask: bytes
+    depth: bytes | None
+
+
 @contextlib.contextmanager
-def looking_at(path: str) -> Iterator[None]:
+def reading_from(path: str) -> Iterator[None]:
     """Raises UserError where what the block reads of the dataset in `path` is damaged."""
     try:
         yield
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, LookupError, OverflowError) as error:
         raise UserError(
-            f"{path} is damaged: {error}. Mend it by: depthmask verify --repair {path}"
+            f"{path} is damaged: {error}. Repair it with: depthmask verify --repair {path}"
         ) from error
 
 
 def check_is_new(path: Path) -> None:
-    """Raises UserError where a file cannot be made, or is there already."""
+    """Raises UserError where a file is there already, or cannot be made."""
     if path.exists():
         raise UserError(f"{path} is there already. Name another file.")
     for parent in path.parents:
@@ -41,7 +54,10 @@ def check_is_new(path: Path) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file and its folder; at `path` it is whole or not there. Raises UserError."""
+    """Writes a file and its folder; at `path` it is whole or not there.
+
+    Raises UserError where it cannot be written.
+    """
     part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,33 +69,34 @@ def write_whole(path: Path, data: bytes) -> None:
         raise UserError(f"{path} cannot be written: {error.strerror}.") from error
 
 
-def in_proportion(shards: Sequence[dict[str, Any]], count: int) -> list[int]:
-    """How many of `count` examples each shard gives, so that all splits are seen."""
-    total = sum(shard["examples"] for shard in shards)
-    seen = done = 0
-    counts = []
-    for shard in shards:
+def in_proportion(dataset: Dataset, count: int) -> Iterator[tuple[ShardEntry, int]]:
+    """Yields each shard and how many of `count` examples it has, so that all splits are seen."""
+    total = dataset.manifest.examples
+    before = done = 0
+    for shard in dataset.manifest.shards:
         # Rounded over the whole, so that shares of small shards add up too.
-        seen += shard["examples"]
-        counts.append(-(-min(count, total) * seen // total) - done)
-        done += counts[-1]
-    return counts
+        before += shard.examples
+        wanted = -(-min(count, total) * before // total) - done
+        done += wanted
+        yield shard, wanted
 
 
-def first_examples(dataset: Dataset, shard: dict[str, Any], count: int) -> Iterator[dict[str, Any]]:
-    """The features of a shard's first examples, a fair sample of its split; text is decoded."""
-    with open_file(dataset.file(shard["file"])) as file:
+def first_examples(dataset: Dataset, shard: ShardEntry, count: int) -> Iterator[Example]:
+    """Yields the first examples of a shard, which are a fair sample of its split."""
+    with open_file(dataset.file(shard.file)) as file:
         for record in itertools.islice(read_records(file), count):
             features: dict[str, Any] = parse_example(record)
-            pictures = ("image", "mask", "depth")
-            yield {
-                name: value.decode() if isinstance(value, bytes) and name not in pictures else value
+            image, mask = features.pop("image"), features.pop("mask")
+            depth = features.pop("depth", None)
+            texts = {
+                name: value.decode() if isinstance(value, bytes) else value
                 for name, value in features.items()
             }
+            yield Example(Placement.from_features(texts), image, mask, depth)
 
 
 def colour_depth(stored: np.ndarray) -> Image.Image:
-    """A stored depth map through the plasma colours, from its least to its greatest value.
+    """Returns a stored depth map in plasma colours, from its least to its greatest value.
 
     A palette image (mode P) of the map's size.
     """
@@ -89,10 +106,10 @@ def colour_depth(stored: np.ndarray) -> Image.Image:
 
 
 def depth_bounds(stored: np.ndarray, dataset: Dataset) -> tuple[str, str]:
-    """Returns the least and greatest depth of a stored map, in words."""
-    storage = dataset.recipe.depth
-    if not storage.absolute:
+    """Returns the least and the greatest depth of a stored map, in words."""
+    meaning = dataset.manifest.depth
+    if not (meaning and dataset.recipe.depth.absolute):
         return "least", "greatest"
-    unit = " m" if dataset.manifest["depth"]["unit"] == "metre" else ""
-    low, high = (float(value) * storage.scale for value in (stored.min(), stored.max()))
+    unit = " m" if meaning.unit == "metre" else ""
+    low, high = (float(value) * meaning.scale for value in (stored.min(), stored.max()))
     return f"{low:.2f}{unit}", f"{high:.2f}{unit}"

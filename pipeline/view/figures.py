@@ -1,17 +1,17 @@
-"""The figures of the gallery: how much masks cover, and where foregrounds lie."""
+"""The gallery's figures: how much masks cover, and where foregrounds lie."""
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image
 
+from depthmask.manifest import INDEX
 from depthmask.plasma import PLASMA
 from pipeline.dataset.opened import Dataset
+from transforms.index import read_index
 from transforms.io.files import open_file
 
 _ROWS = 65_536
@@ -21,7 +21,7 @@ _LEFT, _RIGHT, _BOTTOM, _TOP = 50, 24, 44, 12
 
 
 def placement_map(dataset: Dataset) -> np.ndarray:
-    """How many examples' boxes lie over each pixel of the canvas, int64 [H, W]; all examples."""
+    """Returns how many of all examples' boxes cover each pixel of the canvas, int64 [H, W]."""
     canvas = dataset.recipe.canvas
     # Corners of boxes, summed up at the end: four numbers an example, whatever its size.
     corners = np.zeros((canvas.height + 1, canvas.width + 1), np.int64)
@@ -37,17 +37,15 @@ def placement_map(dataset: Dataset) -> np.ndarray:
 
 
 def _boxes(dataset: Dataset) -> Iterator[np.ndarray]:
-    """x, y, width, height of all examples from index.csv, int64 [n, 4] at a time."""
-    with open_file(dataset.file("index.csv")) as file:
-        rows = csv.reader(io.TextIOWrapper(file, "utf-8", newline=""))
-        columns = next(rows)
-        places = [columns.index(name) for name in ("x", "y", "width", "height")]
-        while block := list(itertools.islice(rows, _ROWS)):
-            yield np.array([[int(row[place]) for place in places] for row in block], np.int64)
+    """Yields x, y, width, height of all examples from index.csv, int64 [n, 4] at a time."""
+    with open_file(dataset.file(INDEX)) as file:
+        examples = (row.placement for row in read_index(file))
+        while block := list(itertools.islice(examples, _ROWS)):
+            yield np.array([(e.x, e.y, e.width, e.height) for e in block], np.int64)
 
 
 def heat_picture(counts: np.ndarray) -> Image.Image:
-    """`counts` through the plasma colours, from 0 to the greatest."""
+    """Returns `counts` in plasma colours, from 0 to the greatest."""
     grey = np.rint(counts / max(int(counts.max()), 1) * 255).astype(np.uint8)
     image = Image.fromarray(grey)
     image.putpalette(PLASMA.tobytes())
@@ -55,7 +53,7 @@ def heat_picture(counts: np.ndarray) -> Image.Image:
 
 
 def histogram(shares: Sequence[float]) -> str:
-    """A histogram of `shares` (0 … 1) as SVG; its colours are the page's."""
+    """Returns a histogram of `shares` (0 … 1) as SVG; its colours are the page's."""
     top = max(max(shares, default=0.0), 0.01)
     # Up to a round number of per cent, so that bins have round bounds.
     end = next(step for step in (0.05, 0.1, 0.25, 0.5, 0.75, 1.0) if top <= step or step == 1.0)

@@ -1,4 +1,4 @@
-"""The page: examples, figures and statistics of a dataset in one HTML file without a network."""
+"""The gallery: a dataset's examples, figures and statistics on one HTML page without a network."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from dataclasses import dataclass
 from html import escape
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from depthmask.plasma import PLASMA
 from pipeline.dataset.opened import Dataset, open_dataset
+from pipeline.plan.plan import shards_text
 from pipeline.view.examples import (
+    Example,
     check_is_new,
     colour_depth,
     depth_bounds,
     first_examples,
     in_proportion,
-    looking_at,
+    reading_from,
     write_whole,
 )
 from pipeline.view.figures import heat_picture, histogram, placement_map
 from transforms.codecs import open_image, to_image
 from transforms.prepared import PreparedInputs, PreparedSource
 
-# Masks that are decoded to learn how much they cover.
+# Masks that are decoded to measure how much they cover.
 _MEASURED = 4000
 _OUTLINE = (255, 45, 120)
 _QUALITY = 85
@@ -38,40 +39,39 @@ _QUALITY = 85
 
 @dataclass(frozen=True)
 class Shown:
-    """An example on the page: its split, features, and the share of the canvas its mask covers."""
+    """An example on the page: its split, and the share of the canvas that its mask covers."""
 
     split: str
-    features: dict[str, Any]
+    example: Example
     coverage: float
 
 
 def write_gallery(dataset_path: str, page_path: Path, examples: int) -> int:
-    """Writes the page of a dataset with about so many examples; gives how many they are.
+    """Writes the page of a dataset with that many examples, or all there are.
 
-    Raises UserError where there is no dataset, or the page's file is there already.
+    Returns how many they are. Raises UserError where there is no dataset, or the page's file is
+    there already.
     """
     check_is_new(page_path)
     dataset = open_dataset(dataset_path)
-    with looking_at(dataset_path):
-        shown, coverages = _look(dataset, examples)
+    with reading_from(dataset_path):
+        shown, coverages = _choose(dataset, examples)
         text = _page(dataset, shown, coverages)
     write_whole(page_path, text.encode())
     return len(shown)
 
 
-def _look(dataset: Dataset, examples: int) -> tuple[list[Shown], list[float]]:
-    """The examples to show, of every split and shard in proportion, and many masks' coverage."""
-    shards = dataset.manifest["shards"]
-    total = sum(shard["examples"] for shard in shards)
+def _choose(dataset: Dataset, examples: int) -> tuple[list[Shown], list[float]]:
+    """Returns examples of every shard in proportion, and the coverage of many masks."""
     shown: list[Shown] = []
     coverages: list[float] = []
-    for shard, wanted in zip(shards, in_proportion(shards, examples), strict=True):
-        measured = -(-_MEASURED * shard["examples"] // total)
-        for number, features in enumerate(first_examples(dataset, shard, max(wanted, measured))):
-            mask = np.asarray(open_image(features["mask"]).convert("L"))
+    for shard, wanted in in_proportion(dataset, examples):
+        measured = -(-_MEASURED * shard.examples // dataset.manifest.examples)
+        for number, example in enumerate(first_examples(dataset, shard, max(wanted, measured))):
+            mask = np.asarray(open_image(example.mask).convert("L"))
             coverages.append(float(np.mean(mask >= 128)))
             if number < wanted:
-                shown.append(Shown(shard["split"], features, coverages[-1]))
+                shown.append(Shown(shard.split, example, coverages[-1]))
     return shown, coverages
 
 
@@ -79,35 +79,33 @@ def _page(dataset: Dataset, shown: list[Shown], coverages: list[float]) -> str:
     manifest, recipe = dataset.manifest, dataset.recipe
     counts = placement_map(dataset)
     peak = int(counts.max())
-    depth = manifest["depth"]
-    classes = sorted({example.features["background_class"] for example in shown} - {""})
-    splits = list(dict.fromkeys(shard["split"] for shard in manifest["shards"]))
+    classes = sorted({each.example.placement.background_class for each in shown} - {""})
     template = (resources.files("pipeline.view") / "template.html").read_text("utf-8")
     return string.Template(template).substitute(
         title=escape(recipe.name),
         subtitle=escape(
-            f"{manifest['backgrounds']:,} backgrounds × {manifest['foregrounds']:,} foregrounds × "
+            f"{manifest.backgrounds:,} backgrounds × {manifest.foregrounds:,} foregrounds × "
             f"{len(recipe.placements.flips)} × {recipe.placements.per_pair:,} places"
         ),
         tiles="".join(_tiles(dataset)),
         histogram=histogram(coverages),
         coverage_caption=escape(
             f"Mean {np.mean(coverages):.1%}, measured on {len(coverages):,} of "
-            f"{manifest['examples']:,} masks, of every shard in proportion."
+            f"{manifest.examples:,} masks, of every shard in proportion."
         ),
         heat=_data_uri(_png(heat_picture(counts)), "png"),
-        heat_peak=escape(f"{peak:,} examples ({peak / max(manifest['examples'], 1):.1%})"),
+        heat_peak=escape(f"{peak:,} examples ({peak / manifest.examples:.1%})"),
         heat_caption=escape(
-            f"How many of all {manifest['examples']:,} examples have each pixel of the canvas in "
+            f"How many of all {manifest.examples:,} examples have each pixel of the canvas in "
             "their foreground's box."
         ),
         statistics="".join(_statistics(dataset)),
         statistics_caption="Of value/255 (16-bit depth: value/65535) over all pixels, before "
         "encoding; several channels in the order red, green, blue, alpha.",
         plasma=", ".join(f"rgb({r},{g},{b})" for r, g, b in PLASMA[::15].tolist()),
-        columns=str(5 if depth else 4),
+        columns=str(5 if manifest.depth else 4),
         aspect=f"{recipe.canvas.width} / {recipe.canvas.height}",
-        splits="".join(f"<option>{escape(split)}</option>" for split in splits),
+        splits="".join(f"<option>{escape(split)}</option>" for split in manifest.splits),
         classes="".join(f"<option>{escape(name)}</option>" for name in classes),
         examples="".join(_examples(dataset, shown)),
         path=escape(Path(dataset.path).absolute().name),
@@ -116,20 +114,15 @@ def _page(dataset: Dataset, shown: list[Shown], coverages: list[float]) -> str:
 
 def _tiles(dataset: Dataset) -> Iterator[str]:
     manifest, canvas = dataset.manifest, dataset.recipe.canvas
-    sizes: dict[str, int] = {}
-    for shard in manifest["shards"]:
-        sizes[shard["split"]] = sizes.get(shard["split"], 0) + shard["examples"]
-    megabytes = sum(shard["bytes"] for shard in manifest["shards"]) / 1e6
-    depth = manifest["depth"]
-    shards = len(manifest["shards"])
+    depth = manifest.depth
     tiles = [
-        (f"{manifest['examples']:,}", "examples"),
-        *((f"{count:,}", f"in split {split}") for split, count in sizes.items()),
+        (f"{manifest.examples:,}", "examples"),
+        *((f"{count:,}", f"in split {split}") for split, count in manifest.splits.items()),
         (f"{canvas.width}×{canvas.height}", f"pixels, {canvas.colour}"),
-        (f"{depth['width']}×{depth['height']}", f"depth, {depth['storage']}")
+        (f"{depth.width}×{depth.height}", f"depth, {depth.storage}")
         if depth
         else ("none", "depth"),
-        (f"{megabytes:,.0f} MB", f"in {shards:,} shard{'s' if shards > 1 else ''}"),
+        (f"{manifest.total_bytes / 1e6:,.0f} MB", f"in {shards_text(len(manifest.shards))}"),
     ]
     for value, name in tiles:
         yield f'<div class="tile"><b>{escape(value)}</b><span>{escape(name)}</span></div>'
@@ -140,47 +133,47 @@ def _statistics(dataset: Dataset) -> Iterator[str]:
         '<table><tr><th>kind</th><th class="number">pictures</th><th>mean</th><th>std</th>'
         "<th>mean std of a picture</th></tr>"
     )
-    for kind, figures in dataset.statistics.items():
+    for kind, moments in dataset.manifest.tally.moments.items():
         cells = [
-            " · ".join(f"{value:.4f}" for value in figures[key])
-            for key in ("mean", "std", "mean_image_std")
+            " · ".join(f"{value:.4f}" for value in values)
+            for values in (moments.mean, moments.std, moments.mean_image_std)
         ]
         yield (
             f'<tr><td>{escape(kind.replace("_", " "))}</td><td class="number">'
-            f"{figures['images']:,}</td>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+            f"{moments.images:,}</td>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
         )
     yield "</table>"
 
 
 def _examples(dataset: Dataset, shown: list[Shown]) -> Iterator[str]:
     inputs = PreparedInputs(PreparedSource.of_dataset(dataset.path))
-    for example in shown:
-        yield _example(dataset, example, inputs)
+    for each in shown:
+        yield _example(dataset, each, inputs)
 
 
-def _example(dataset: Dataset, example: Shown, inputs: PreparedInputs) -> str:
-    features = example.features
-    names = f"{features['background']} {features['foreground']}".lower()
-    cutout = inputs.foreground(features["foreground"], False)
+def _example(dataset: Dataset, shown: Shown, inputs: PreparedInputs) -> str:
+    example, place = shown.example, shown.example.placement
+    names = f"{place.background} {place.foreground}".lower()
+    cutout = inputs.foreground(place.foreground, False)
     foreground = cutout.colour.copy()
     foreground.putalpha(cutout.alpha)
-    background = to_image(inputs.background(features["background"]))
-    composite = _data_uri(features["image"], _kind(features["image"]))
-    mask = open_image(features["mask"]).convert("L")
+    background = to_image(inputs.background(place.background))
+    composite = _data_uri(example.image, _kind(example.image))
+    mask = open_image(example.mask).convert("L")
     outline = _data_uri(_png(_outline(np.asarray(mask) >= 128)), "png")
-    mirrored = "mirrored" if features["flip"] else ""
+    mirrored = "mirrored" if place.flip else ""
     pictures = [
         _figure("background", _image(_data_uri(_jpeg(background), "jpeg"), "background")),
         _figure(
-            "foreground, mirrored" if features["flip"] else "foreground",
+            "foreground, mirrored" if place.flip else "foreground",
             _image(_data_uri(_png(foreground), "png"), "foreground", mirrored),
             "whole checks",
         ),
         _figure("composite", _image(composite, "composite") + _image(outline, "", "outline")),
-        _figure("mask", _image(_data_uri(features["mask"], _kind(features["mask"])), "mask")),
+        _figure("mask", _image(_data_uri(example.mask, _kind(example.mask)), "mask")),
     ]
-    if dataset.manifest["depth"]:
-        stored = np.asarray(open_image(features["depth"]))
+    if dataset.manifest.depth and example.depth:
+        stored = np.asarray(open_image(example.depth))
         low, high = depth_bounds(stored, dataset)
         picture = _data_uri(_png(colour_depth(stored)), "png")
         bar = (
@@ -188,19 +181,18 @@ def _example(dataset: Dataset, example: Shown, inputs: PreparedInputs) -> str:
             f"<span>{escape(high)}</span></div>"
         )
         pictures.append(_figure("depth", _image(picture, "depth"), below=bar))
-    badges = [example.split, features["background_class"]]
-    box = f"{features['width']}×{features['height']} at {features['x']}, {features['y']}"
+    badges = [shown.split, place.background_class]
     facts = {
-        "foreground": features["foreground"],
-        "background": features["background"],
-        "box": box,
-        "place": f"{features['placement']}{', mirrored' if features['flip'] else ''}",
-        "covers": f"{example.coverage:.1%}",
+        "foreground": place.foreground,
+        "background": place.background,
+        "box": f"{place.width}×{place.height} at {place.x}, {place.y}",
+        "place": f"{place.index}{', mirrored' if place.flip else ''}",
+        "covers": f"{shown.coverage:.1%}",
     }
     return (
-        f'<section class="example" data-split="{escape(example.split)}" '
-        f'data-class="{escape(features["background_class"])}" data-names="{escape(names)}">'
-        f'<div class="about"><b>{escape(features["id"])}</b>'
+        f'<section class="example" data-split="{escape(shown.split)}" '
+        f'data-class="{escape(place.background_class)}" data-names="{escape(names)}">'
+        f'<div class="about"><b>{escape(place.id)}</b>'
         + "".join(f'<span class="badge">{escape(badge)}</span>' for badge in badges if badge)
         + "<dl>"
         + "".join(f"<dt>{key}</dt><dd>{escape(value)}</dd>" for key, value in facts.items())
@@ -222,7 +214,7 @@ def _image(source: str, alt: str, kind: str = "") -> str:
 
 
 def _outline(inside: np.ndarray) -> Image.Image:
-    """The rim of bool [H, W], opaque on transparency."""
+    """Returns the rim of `inside`, bool [H, W], opaque on transparency."""
     padded = np.pad(inside, 1)
     core = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     image = Image.fromarray((inside & ~core).astype(np.uint8))

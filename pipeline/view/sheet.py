@@ -1,22 +1,22 @@
-"""A contact sheet: examples of a dataset side by side, to look at."""
+"""A contact sheet: examples of a dataset in one picture."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pipeline.dataset.opened import Dataset, open_dataset
+from depthmask.manifest import DepthMeaning
+from pipeline.dataset.opened import open_dataset
 from pipeline.view.examples import (
+    Example,
     check_is_new,
     colour_depth,
     first_examples,
     in_proportion,
-    looking_at,
+    reading_from,
     write_whole,
 )
 from transforms.codecs import open_image, to_image
@@ -28,18 +28,21 @@ _INK, _PAPER = (40, 40, 40), (255, 255, 255)
 
 
 def write_sheet(dataset_path: str, picture_path: Path, examples: int) -> int:
-    """Draws a row an example (background, composite, mask, depth) into a PNG file.
+    """Draws a row for each example (background, composite, mask, depth) into a PNG file.
 
-    Depth goes from dark blue, the least of each map, to yellow, its greatest. Gives the number of
-    rows: `examples`, or all there are. Raises UserError where there is no dataset, or the picture's
-    file is there already.
+    Examples are of all shards, and so of all splits, in proportion. Depth goes from dark blue, the
+    least of each map, to yellow, its greatest. Returns the number of rows: `examples`, or all there
+    are. Raises UserError where there is no dataset, or the picture's file is there already.
     """
     check_is_new(picture_path)
     dataset = open_dataset(dataset_path)
-    with looking_at(dataset_path):
+    with reading_from(dataset_path):
         inputs = PreparedInputs(PreparedSource.of_dataset(dataset_path))
-        depth = dataset.manifest["depth"]
-        rows = [_row(features, inputs, depth) for features in _chosen(dataset, examples)]
+        rows = [
+            _row(example, inputs, dataset.manifest.depth)
+            for shard, wanted in in_proportion(dataset, examples)
+            for example in first_examples(dataset, shard, wanted)
+        ]
     sheet = _arrange(rows, ["background", "composite", "mask", "depth"])
     data = io.BytesIO()
     sheet.save(data, "PNG")
@@ -47,22 +50,13 @@ def write_sheet(dataset_path: str, picture_path: Path, examples: int) -> int:
     return len(rows)
 
 
-def _chosen(dataset: Dataset, count: int) -> Iterator[dict[str, Any]]:
-    """Examples of all shards, and so of all splits, in proportion."""
-    shards = dataset.manifest["shards"]
-    for shard, wanted in zip(shards, in_proportion(shards, count), strict=True):
-        yield from first_examples(dataset, shard, wanted)
-
-
 def _row(
-    features: dict[str, Any], inputs: PreparedInputs, depth: dict[str, Any] | None
+    example: Example, inputs: PreparedInputs, meaning: DepthMeaning | None
 ) -> list[Image.Image]:
-    background = to_image(inputs.background(features["background"]))
-    pictures = [background, open_image(features["image"])]
-    pictures.append(open_image(features["mask"]).convert("L"))
-    if depth is not None:
-        stored = np.asarray(open_image(features["depth"]))
-        pictures.append(colour_depth(stored))
+    background = to_image(inputs.background(example.placement.background))
+    pictures = [background, open_image(example.image), open_image(example.mask).convert("L")]
+    if example.depth:
+        pictures.append(colour_depth(np.asarray(open_image(example.depth))))
     return [picture.convert("RGB").resize(pictures[0].size) for picture in pictures]
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from depthmask.manifest import DepthStorageName
 from depthmask.plasma import PLASMA, plasma_positions
 from transforms.codecs import ImageCodec, encode_grey, encode_image, open_image
 from transforms.depth.interface import PictureSize
@@ -28,7 +28,7 @@ class DepthStorage(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    storage: Literal["metric16", "norm8", "plasma8"] = "metric16"
+    storage: DepthStorageName = "metric16"
     scale: float = Field(
         0.001,
         gt=0,
