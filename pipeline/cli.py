@@ -122,6 +122,9 @@ def _beam_log(verbose: bool) -> Iterator[None]:
         if terminal is sys.__stderr__:
             sys.stderr = replacement
         os.dup2(log.fileno(), 2)
+        # Beam would make one itself, for what is standard error then.
+        handler = logging.StreamHandler(log)
+        logging.getLogger().addHandler(handler)
         threading.excepthook = lambda _: None  # Beam's threads, when a worker is gone
         try:
             yield
@@ -131,10 +134,10 @@ def _beam_log(verbose: bool) -> Iterator[None]:
             os.remove(log.name)
             raise
         else:
-            # After a failure they may have more to say.
-            threading.excepthook = threading.__excepthook__
             os.remove(log.name)
         finally:
+            threading.excepthook = threading.__excepthook__
+            logging.getLogger().removeHandler(handler)
             os.dup2(inherited, 2)
             os.close(inherited)
             sys.stderr = terminal

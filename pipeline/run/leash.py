@@ -6,17 +6,23 @@ program, runs a command that knows of no leash: ``python -m pipeline.run.leash L
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 
+# How long those who have it may take to end.
+_END_SECONDS = 2.0
+_POLL_SECONDS = 0.01
+
 
 class Leash:
-    """Holds the leash `path` while its block runs."""
+    """Holds the leash `path` while its block runs, and sees those who have taken it end."""
 
     def __enter__(self) -> Leash:
         self._folder = tempfile.TemporaryDirectory(prefix="depthmask-")
@@ -34,6 +40,11 @@ class Leash:
         traceback: TracebackType | None,
     ) -> None:
         os.close(self._held)
+        deadline = time.monotonic() + _END_SECONDS
+        with contextlib.suppress(OSError):  # which says that no one has it any more
+            while time.monotonic() < deadline:
+                os.close(os.open(self.path, os.O_WRONLY | os.O_NONBLOCK))
+                time.sleep(_POLL_SECONDS)
         self._folder.cleanup()
 
 

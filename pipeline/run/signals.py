@@ -63,7 +63,10 @@ def end_process(code: int) -> None:
 
 
 def settle() -> None:
-    """Waits for a signal that may be on its way, where other processes have had theirs."""
+    """Waits a moment, where processes have just ended.
+
+    For a signal that may be on its way, if theirs was the same, and for threads that they leave.
+    """
     time.sleep(_SETTLE_SECONDS)
 
 

@@ -59,6 +59,7 @@ def run_pipeline(pipeline: beam.Pipeline) -> None:
         with leashed(pipeline) as leash:
             state = watched(run, check) if leash or check else run()
     except KeyboardInterrupt:
+        settle()
         if server:
             submitted.wait(_SUBMIT_SECONDS)
         if job:
