@@ -48,18 +48,18 @@ class Leash:
         self._folder.cleanup()
 
 
-def end_process() -> None:
+def _exit() -> None:
     """Ends this process at once, whatever its threads are at."""
     os._exit(1)
 
 
-def take(path: str, end: Callable[[], None] = end_process) -> None:
+def take(path: str, end: Callable[[], None] = _exit) -> None:
     """Calls `end`, on a thread of its own, as soon as the leash at `path` is let go."""
     try:
         # Not to wait for a holder, if there is none any more.
         pipe = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
-        end_process()
+        _exit()
     os.set_blocking(pipe, True)
 
     def wait() -> None:

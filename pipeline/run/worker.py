@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from pipeline.run.leash import end_process, take
+from pipeline.run.leash import take
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
     try:
         sdk_worker_main.main(sys.argv)
     except BaseException:  # it has said so in the log; its threads would go on
-        end_process()
+        os._exit(1)
     os._exit(0)
 
 
