@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from pipeline.run.signals import STOPPED, end_by_signals, end_process, say_stopped
+from pipeline.run.signals import (
+    STOPPED,
+    end_by_signals,
+    end_process,
+    interrupted,
+    say_stopped,
+)
 
 
 def run() -> None:
@@ -14,14 +20,15 @@ def run() -> None:
         from pipeline.cli import main  # takes a while, and signals are heeded already
 
         code = main()
-    except KeyboardInterrupt:  # before a command could say so, or again
-        say_stopped()
-        code = STOPPED
     except SystemExit:
         raise
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-        code = 1
+    except BaseException as error:
+        if interrupted() or isinstance(error, KeyboardInterrupt):  # before a command, or again
+            say_stopped()
+            code = STOPPED
+        else:
+            sys.excepthook(*sys.exc_info())
+            code = 1
     end_process(code)
 
 

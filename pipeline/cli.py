@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from depthmask.errors import RunError, UserError
 from depthmask.manifest import ERRORS
-from pipeline.run.signals import STOPPED, say_stopped
+from pipeline.run.signals import STOPPED, interrupted, say_stopped
 
 if TYPE_CHECKING:
     from pipeline.dataset.opened import Dataset
@@ -45,19 +45,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with _messages_shown():
         try:
             return command.run(namespace)
-        except UserError as error:
-            print(f"depthmask: {error}", file=sys.stderr)
-            return 2
-        except RunError as error:
-            print(f"depthmask: the run failed: {error}", file=sys.stderr)
-            print("What is finished is kept: run the same command again to go on.", file=sys.stderr)
-            return 1
-        except OSError as error:
-            print(f"depthmask: {error}", file=sys.stderr)
-            return 1
-        except KeyboardInterrupt:
-            say_stopped()
-            return STOPPED
+        except (Exception, KeyboardInterrupt) as error:
+            return _exit_code(error)
+
+
+def _exit_code(error: BaseException) -> int:
+    """Tells the user what ended a command; returns its exit code. Raises what is a bug."""
+    if interrupted() or isinstance(error, KeyboardInterrupt):
+        say_stopped()
+        return STOPPED
+    if not isinstance(error, UserError | RunError | OSError):
+        raise error
+    failed = "the run failed: " if isinstance(error, RunError) else ""
+    print(f"depthmask: {failed}{error}", file=sys.stderr)
+    if failed:
+        print("What is finished is kept: run the same command again to go on.", file=sys.stderr)
+    return 2 if isinstance(error, UserError) else 1
 
 
 def _parser(arguments: Sequence[str]) -> ArgumentParser:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pipeline.dataset.description import DatasetDescription
 from pipeline.plan.plan import Plan
 from pipeline.recipes.schema import Recipe
-from pipeline.run.workspace import provenance_checksum
 from transforms.depth.interface import PictureSize
 from transforms.depth.model import DepthStage, ModelChoice
 from transforms.encode import RecordEncoder
+from transforms.parts import provenance_checksum
 from transforms.prepared import PreparedSource
 from transforms.segments import ShardStore
 

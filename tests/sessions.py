@@ -19,7 +19,8 @@ import psutil
 # A machine may be busy with much else. What waits for ever takes longer still.
 _START_SECONDS = 120.0
 END_SECONDS = 25.0
-_WORKERS = ("pipeline.run.worker", "spawn_main", "pipeline.run.leash")
+# Signs of workers of Beam's, of a pool's, of Prism, in their commands.
+_WORKERS = ("pipeline.run.worker", "spawn_main", "--job_port")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,12 @@ class Session:
         self._output = Path(name)
         self.began = self._signalled = time.monotonic()
         self.process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, **options
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_heed_interrupts,
+            **options,
         )
         os.close(output)
 
@@ -126,6 +132,11 @@ class Session:
         while (left := self.members()) and time.monotonic() < deadline:
             time.sleep(0.05)
         return Ended(code, self.text(), took, [str(member) for member in left])
+
+
+def _heed_interrupts() -> None:
+    """What runs in the background of a shell ignores Ctrl-C, and so would what it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def after(seconds: float) -> Callable[[Session], bool]:

@@ -244,11 +244,11 @@ def test_prism(folders: InputFolders, dataset: Path, tmp_path: Path):
         session.wait_until(connected)
         session.signal(TERM)
         check_stopped(session.wait())
-    with Session(command) as session:
-        session.wait_until(lambda session: list((tmp_path / "made").glob("_unfinished/*-train*")))
+    with Session([*command, "--set", "placements.per_pair=300"]) as session:
+        session.wait_until(lambda _: list((tmp_path / "made").glob("_unfinished/*/*-n*.json")))
         session.signal_worker(KILL)
         check_failed(session.wait(), "the run failed: ")
-    complete(command)
+    complete([*command, "--restart"])
     assert file_bytes(tmp_path / "made") == file_bytes(dataset)
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 
 STOPPED = 130
+_interrupted = False
 _ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 # Time to stop work and to release the output folder; after a second signal, much less.
 _PATIENCE_SECONDS = 8.0
@@ -32,7 +33,18 @@ def end_by_signals() -> None:
     threading.Thread(target=_end_in_time, args=(signals,), daemon=True).start()
     for number in _ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    global _interrupted
+    _interrupted = True
+    raise KeyboardInterrupt
+
+
+def interrupted() -> bool:
+    """Whether a signal is to end this process; some code makes another error of what it raises."""
+    return _interrupted
 
 
 def _end_in_time(signals: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -20,6 +21,7 @@ from apache_beam.runners.runner import PipelineResult, PipelineState
 from depthmask.errors import RunError
 from pipeline.run.dataflow import uses_dataflow
 from pipeline.run.local import leashed, reach_loopback
+from pipeline.run.lock import LockLostError
 from pipeline.run.signals import settle
 from pipeline.run.watch import WorkerGoneError, watched
 
@@ -35,10 +37,11 @@ _SILENCES = 3
 _SUBMIT_SECONDS = 3.0
 
 
-def run_pipeline(pipeline: beam.Pipeline) -> None:
+def run_pipeline(pipeline: beam.Pipeline, check: Callable[[], None]) -> None:
     """Runs a graph to its end. Raises RunError.
 
-    Interrupted, it cancels a job that would go on without this process.
+    `check` is called every few seconds where other processes do the work; what it raises ends the
+    run. Interrupted, or ended so, it cancels a job that would go on without this process.
     """
     job: RemoteJob | None = None
     submitted = threading.Event()
@@ -52,13 +55,17 @@ def run_pipeline(pipeline: beam.Pipeline) -> None:
             _log.info("%s", job)
         return str(result.wait_until_finish())
 
+    def check_all() -> None:
+        check()
+        if server:
+            server.check()
+
     server = _job_server(pipeline.options)
-    check = server.check if server else None
     reach_loopback()
     try:
         with leashed(pipeline) as leash:
-            state = watched(run, check) if leash or check else run()
-    except KeyboardInterrupt:
+            state = watched(run, check_all) if leash or server else run()
+    except (KeyboardInterrupt, LockLostError):
         settle()
         if server:
             submitted.wait(_SUBMIT_SECONDS)

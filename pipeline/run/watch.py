@@ -29,7 +29,7 @@ class WorkerGoneError(RunError):
         super().__init__("a worker process ended unexpectedly: killed, or out of memory")
 
 
-def watched(function: Callable[[], _Result], check: Callable[[], None] | None = None) -> _Result:
+def watched(function: Callable[[], _Result], check: Callable[[], None]) -> _Result:
     """Returns what `function`, called on another thread, returns, or raises what it raises.
 
     Stops waiting for it with `WorkerGoneError` where one of Beam's worker processes is gone, with
@@ -57,10 +57,8 @@ def watched(function: Callable[[], _Result], check: Callable[[], None] | None = 
     try:
         # A daemon, and so are the threads that it starts: none of them holds up the process's end.
         threading.Thread(target=call, daemon=True).start()
-        seconds = _CHECK_SECONDS if check else None
         either: list[Future[Any]] = [ended, worker_gone]
-        while not wait(either, seconds, FIRST_COMPLETED).done:
-            assert check is not None
+        while not wait(either, _CHECK_SECONDS, FIRST_COMPLETED).done:
             check()
         if not ended.done():
             settle()
