@@ -41,6 +41,9 @@ class Session:
     """A command that runs in a session of its own; whatever is left of it ends with the block."""
 
     def __init__(self, command: Sequence[str], **options: Any) -> None:
+        # What runs in the background of a shell ignores Ctrl-C, and so would what it starts.
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         output, name = tempfile.mkstemp(prefix="session-")
         self._output = Path(name)
         self.began = self._signalled = time.monotonic()
@@ -49,7 +52,6 @@ class Session:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_heed_interrupts,
             **options,
         )
         os.close(output)
@@ -132,11 +134,6 @@ class Session:
         while (left := self.members()) and time.monotonic() < deadline:
             time.sleep(0.05)
         return Ended(code, self.text(), took, [str(member) for member in left])
-
-
-def _heed_interrupts() -> None:
-    """What runs in the background of a shell ignores Ctrl-C, and so would what it starts."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def after(seconds: float) -> Callable[[Session], bool]:

@@ -12,7 +12,8 @@ import time
 from collections.abc import Iterator
 
 STOPPED = 130
-_interrupted = False
+# Signals that were received; some code makes another error of the one that they raise.
+_received: list[int] = []
 _ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 # Time to stop work and to release the output folder; after a second signal, much less.
 _PATIENCE_SECONDS = 8.0
@@ -37,14 +38,13 @@ def end_by_signals() -> None:
 
 
 def _interrupt(number: int, frame: object) -> None:
-    global _interrupted
-    _interrupted = True
+    _received.append(number)
     raise KeyboardInterrupt
 
 
 def interrupted() -> bool:
-    """Whether a signal is to end this process; some code makes another error of what it raises."""
-    return _interrupted
+    """Whether a signal is to end this process."""
+    return bool(_received)
 
 
 def _end_in_time(signals: int) -> None:
