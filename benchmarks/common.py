@@ -12,8 +12,8 @@ from PIL import features
 
 from depthmask.errors import UserError
 from pipeline.cli import positive
-from pipeline.inputs.folders import InputFolders, find_pictures
-from pipeline.run.cores import usable_cores
+from pipeline.inputs import InputFolders, find_pictures
+from pipeline.processes.cores import usable_cores
 from scenes import write_samples
 
 CANVAS = 160

@@ -37,11 +37,9 @@ from benchmarks.common import (
 from depthmask.errors import RunError, UserError
 from pipeline.cli import positive
 from pipeline.generate import generate
-from pipeline.inputs.folders import InputFolders, find_pictures
-from pipeline.inputs.prepare import prepare_inputs
-from pipeline.plan.plan import Plan
-from pipeline.recipes.loading import load_recipe
-from pipeline.recipes.schema import Recipe
+from pipeline.inputs import InputFolders, find_pictures, prepare_inputs
+from pipeline.plan import Plan
+from pipeline.recipes import Recipe, load_recipe
 from pipeline.request import Request
 from transforms.codecs import encode_binary_mask, encode_image
 from transforms.compose import compose_chunk

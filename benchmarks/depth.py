@@ -25,9 +25,10 @@ from multiprocessing.synchronize import Barrier
 
 import numpy as np
 
-from pipeline.run.cores import usable_cores
+from pipeline.processes.cores import usable_cores
+from transforms.depth import PictureSize
 from transforms.depth.densedepth import build_densedepth
-from transforms.depth.interface import PictureSize
+from transforms.depth.interface import ModelInterface
 
 CORES = usable_cores()
 BATCH = 2  # that of the five teams' notebooks
@@ -129,9 +130,8 @@ def _runner(way: Way, model: str, size: int) -> Callable[[np.ndarray], np.ndarra
     import keras
     import tensorflow as tf
 
-    from pipeline.job import depth_stage
-    from pipeline.recipes.loading import load_recipe
     from transforms.depth.keras_model import KerasModel
+    from transforms.depth.model import DepthSettings, DepthStage
 
     tf.config.threading.set_intra_op_parallelism_threads(way.threads)
     tf.constant(0)  # TensorFlow starts here: what loading sets comes too late
@@ -140,11 +140,13 @@ def _runner(way: Way, model: str, size: int) -> Callable[[np.ndarray], np.ndarra
         return lambda images: network.predict(
             images.astype(np.float32) / 255, batch_size=way.batch, verbose=0
         )
-    settings = [f"canvas.width={size}", f"canvas.height={size}"]
-    settings += ["depth.model={output: disparity, unit: 10}"]
-    settings += [f"depth.batch_size={way.batch}", f"depth.precision={way.precision}"]
-    stage = depth_stage(KerasModel(model), load_recipe("default", settings))
-    return stage.load().predict
+    settings = DepthSettings(
+        batch_size=way.batch,
+        precision=way.precision,
+        model=ModelInterface(output="disparity", unit=10.0),
+    )
+    canvas = PictureSize(width=size, height=size)
+    return DepthStage.of(KerasModel(model), settings, canvas).load().predict
 
 
 def measure_device(size: int, pictures: int, peak_tflops: float | None) -> None:

@@ -16,8 +16,8 @@ import psutil
 
 from benchmarks.common import CORES, combinations, input_folders, machine, parser, settings
 from depthmask.errors import UserError
-from pipeline.dataset.opened import open_dataset
-from pipeline.inputs.folders import InputFolders
+from pipeline.dataset import open_dataset
+from pipeline.inputs import InputFolders
 
 SAMPLING_SECONDS = 0.25
 

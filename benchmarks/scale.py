@@ -21,10 +21,9 @@ from PIL import Image
 
 from benchmarks.common import machine
 from pipeline.cli import positive
-from pipeline.inputs.folders import InputFolders, find_pictures
-from pipeline.inputs.prepare import prepare_inputs
-from pipeline.plan.plan import Plan
-from pipeline.recipes.loading import load_recipe
+from pipeline.inputs import InputFolders, find_pictures, prepare_inputs
+from pipeline.plan import Plan
+from pipeline.recipes import load_recipe
 from scenes import write_samples
 from transforms.compose import compose_chunk
 from transforms.prepared import PreparedInputs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from pipeline.run.signals import (
+from pipeline.processes.signals import (
     STOPPED,
     end_by_signals,
     end_process,

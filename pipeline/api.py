@@ -1,4 +1,4 @@
-"""What `import depthmask` gives to make datasets from Python: the commands, as functions."""
+"""Making datasets from Python: `depthmask.generate` and `depthmask.plan`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pipeline.cost import Estimate, estimate
-from pipeline.dataset.opened import Dataset
+from pipeline.dataset import Dataset
 from pipeline.generate import generate as _generate
-from pipeline.recipes.schema import Recipe
+from pipeline.recipes import Recipe
 from pipeline.request import DEFAULT_MODEL, DEFAULT_RECIPE, Request
 from transforms.io.files import AnyPath
 

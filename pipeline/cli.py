@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from depthmask.errors import RunError, UserError
 from depthmask.manifest import ERRORS
-from pipeline.run.signals import STOPPED, interrupted, say_stopped
+from pipeline.processes.signals import STOPPED, interrupted, say_stopped
 
 if TYPE_CHECKING:
-    from pipeline.dataset.opened import Dataset
+    from pipeline.dataset import Dataset
     from pipeline.request import Request
 
 
@@ -129,6 +129,8 @@ def _beam_log(verbose: bool) -> Iterator[None]:
         handler = logging.StreamHandler(log)
         logging.getLogger().addHandler(handler)
         threading.excepthook = lambda _: None  # Beam's threads, when a worker is gone
+        handler = logging.StreamHandler(log)  # else this process's own go to the terminal
+        logging.getLogger().addHandler(handler)
         try:
             yield
         except RunError as error:
@@ -139,6 +141,7 @@ def _beam_log(verbose: bool) -> Iterator[None]:
         else:
             os.remove(log.name)
         finally:
+            logging.getLogger().removeHandler(handler)
             threading.excepthook = threading.__excepthook__
             logging.getLogger().removeHandler(handler)
             os.dup2(inherited, 2)
@@ -177,8 +180,8 @@ class Samples(Command):
     def run(self, arguments: Namespace) -> int:
         from tqdm import tqdm
 
-        from pipeline.run.cores import usable_cores
-        from pipeline.run.pool import WorkerPool
+        from pipeline.processes.cores import usable_cores
+        from pipeline.processes.pool import WorkerPool
         from scenes import write_samples
 
         def show(done: int, total: int) -> None:
@@ -274,7 +277,7 @@ class Verify(Command):
         )
 
     def run(self, arguments: Namespace) -> int:
-        from pipeline.dataset.verify import report, verify
+        from pipeline.dataset import verify_dataset
 
         if arguments.repair:
             from pipeline.repair import repair
@@ -283,8 +286,8 @@ class Verify(Command):
                 made = len(repair(arguments.dataset, arguments.depth_model).shards)
             print(f"{made} {'shard was' if made == 1 else 'shards were'} made again")
         good = True
-        for check in verify(arguments.dataset, arguments.sample):
-            print(report(check), flush=True)
+        for check in verify_dataset(arguments.dataset, arguments.sample):
+            print(check, flush=True)
             good = good and not check.problems
         looked_at = "dataset" if arguments.sample is None else "sample"
         print(f"The {looked_at} is right." if good else "The dataset is NOT right.")
@@ -302,7 +305,7 @@ class Sheet(Command):
         parser.add_argument("--examples", type=positive, default=6, metavar="N")
 
     def run(self, arguments: Namespace) -> int:
-        from pipeline.view.sheet import write_sheet
+        from pipeline.view import write_sheet
 
         drawn = write_sheet(arguments.dataset, arguments.picture, arguments.examples)
         print(f"{drawn} examples are drawn in {arguments.picture}")
@@ -320,7 +323,7 @@ class Gallery(Command):
         parser.add_argument("--examples", type=positive, default=60, metavar="N")
 
     def run(self, arguments: Namespace) -> int:
-        from pipeline.view.gallery import write_gallery
+        from pipeline.view import write_gallery
 
         shown = write_gallery(arguments.dataset, arguments.page, arguments.examples)
         print(f"{shown} examples are shown in {arguments.page}")
@@ -404,9 +407,9 @@ def _add_verbose(parser: ArgumentParser) -> None:
 
 
 def _add_request(parser: ArgumentParser) -> None:
-    from pipeline.recipes.loading import builtin_recipes
+    from pipeline.recipes import builtin_recipes
     from pipeline.request import DEFAULT_MODEL, DEFAULT_RECIPE
-    from transforms.depth.kinds import USAGE
+    from transforms.depth import USAGE
 
     parser.add_argument("--backgrounds", required=True, metavar="DIR")
     parser.add_argument("--foregrounds", required=True, metavar="DIR", help="cut-outs (RGBA)")
@@ -453,8 +456,8 @@ def _request(arguments: Namespace) -> Request:
 
 def _print_dataset(dataset: Dataset) -> int:
     """Prints what a finished dataset holds; returns the number of examples that were left out."""
-    from pipeline.plan.plan import shards_text
-    from pipeline.run.disk import size_text
+    from pipeline.plan import shards_text
+    from pipeline.run import size_text
 
     manifest = dataset.manifest
     for split, examples in manifest.splits.items():

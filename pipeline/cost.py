@@ -1,22 +1,21 @@
-"""What a request would make and cost, before anything is spent on it."""
+"""What a request would make and cost, before the long work begins."""
 
 from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
 
-from pipeline.inputs.findings import Finding, log_findings
-from pipeline.inputs.prepare import prepare_inputs
+from pipeline.inputs import Finding, log_findings, prepare_inputs
 from pipeline.job import Draft
-from pipeline.plan.plan import Plan, shards_text
+from pipeline.plan import Plan, shards_text
 from pipeline.probe import probe
 from pipeline.request import Request
-from pipeline.run.disk import size_text
+from pipeline.run import size_text
 
 
 @dataclass(frozen=True)
 class Worker:
-    """What one worker makes and costs: examples a second as measured, the price of its hour."""
+    """One worker: how many examples a second it makes, as measured, and the price of its hour."""
 
     examples_per_second: float
     price_per_hour: float

@@ -10,19 +10,15 @@ from collections.abc import Sequence
 from apache_beam.io.filesystems import FileSystems
 
 from depthmask.manifest import PREPARED, Manifest, Provenance
-from pipeline.dataset.description import DatasetDescription, DepthInfo
-from pipeline.dataset.opened import Dataset, open_dataset
-from pipeline.inputs.findings import log_findings
-from pipeline.inputs.prepare import PreparedSet, prepare_inputs
+from pipeline.dataset import Dataset, DatasetDescription, DepthInfo, open_dataset
+from pipeline.inputs import PreparedSet, log_findings, prepare_inputs
 from pipeline.job import Draft, Job
 from pipeline.making import is_damaged, remake, run_job
 from pipeline.probe import probe
 from pipeline.request import Request
+from pipeline.run import State, Workspace, check_disk_space, locked
 from pipeline.run.dataflow import depth_device
-from pipeline.run.disk import check_disk_space
-from pipeline.run.lock import locked
 from pipeline.run.options import pipeline_options
-from pipeline.run.workspace import State, Workspace
 from transforms.io.files import AnyPath, checked_path, join
 
 _log = logging.getLogger("depthmask")

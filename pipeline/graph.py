@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import apache_beam as beam
 from apache_beam.pvalue import AsList, AsSingleton
 
-from pipeline.dataset.description import DatasetDescription
-from pipeline.dataset.finish import finish_dataset
+from pipeline.dataset import DatasetDescription, finish_dataset
 from pipeline.job import Job
 from transforms.assemble import FindFinishedWork, JoinParts
 from transforms.compose import Compose

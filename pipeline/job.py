@@ -5,11 +5,10 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from pipeline.dataset.description import DatasetDescription
-from pipeline.plan.plan import Plan
-from pipeline.recipes.schema import Recipe
-from transforms.depth.interface import PictureSize
-from transforms.depth.model import DepthStage, ModelChoice
+from pipeline.dataset import DatasetDescription
+from pipeline.plan import Plan
+from pipeline.recipes import Recipe
+from transforms.depth import DepthStage, ModelChoice, PictureSize
 from transforms.encode import RecordEncoder
 from transforms.parts import provenance_checksum
 from transforms.prepared import PreparedSource
@@ -33,8 +32,7 @@ class Draft:
         if model is None:
             return Draft(recipe, source, None)
         canvas = PictureSize(width=recipe.canvas.width, height=recipe.canvas.height)
-        stage = DepthStage(model, model.interface(recipe.depth), recipe.depth, canvas)
-        return Draft(recipe, source, stage)
+        return Draft(recipe, source, DepthStage.of(model, recipe.depth, canvas))
 
     @functools.cached_property
     def plan(self) -> Plan:

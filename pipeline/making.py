@@ -9,16 +9,15 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from depthmask.errors import RunError
 from depthmask.manifest import ShardEntry
-from pipeline.dataset.opened import Dataset, open_dataset
+from pipeline.dataset import Dataset, open_dataset
 from pipeline.graph import build_graph
 from pipeline.job import Job
+from pipeline.run import Progress, Workspace
 from pipeline.run.dataflow import resource_hints
-from pipeline.run.progress import Progress
 from pipeline.run.submit import run_pipeline
-from pipeline.run.workspace import Workspace
 from transforms.elements import ShardKey
 from transforms.index import index_rows
-from transforms.io.files import WrittenFile, stored_checksum
+from transforms.io.files import stored_checksum
 
 _log = logging.getLogger("depthmask")
 
@@ -82,7 +81,6 @@ def is_intact(path: str, crc: int) -> bool:
 def _mark_finished(entry: ShardEntry, job: Job) -> None:
     """Leaves of a good shard what a run that has just finished it would leave."""
     plan, key = job.plan, ShardKey(entry.split, entry.number)
-    written = WrittenFile(job.store.path(entry.file), entry.bytes, entry.crc32c)
     left_out = {example.id for example in entry.tally.left_out}
     rows = (index_rows(plan.chunk(chunk), left_out).encode() for chunk in plan.chunk_keys(key))
-    job.store.describe_shard(key, written, entry.tally, rows)
+    job.store.describe_shard(entry, rows)

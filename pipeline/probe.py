@@ -1,4 +1,4 @@
-"""The first examples of a job, made before anything is spent on it."""
+"""The first examples of a job, made before the long work begins."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from depthmask.errors import DepthModelError, RunError
-from pipeline.dataset.description import DepthInfo
+from pipeline.dataset import DepthInfo
 from pipeline.job import Draft
-from pipeline.run.pool import WorkerPool
-from pipeline.run.watch import WorkerGoneError
+from pipeline.processes.pool import WorkerPool
+from pipeline.processes.watch import WorkerGoneError
 from transforms.compose import compose_chunk
-from transforms.depth.model import DepthStage
-from transforms.depth.storage import is_flat
+from transforms.depth import DepthStage, is_flat
 from transforms.elements import ChunkKey, ChunkSpec
 from transforms.prepared import PreparedInputs
 
-# Examples that are made to learn how large one is; with depth, a batch of the model.
+# Examples that show how large one is; with depth, one batch of the model.
 _SAMPLE = 64
-# The share of pixels beyond the range of storage that is a mistake, and not the sky.
+# A larger share of pixels beyond the range of storage is a mistake, not the sky.
 _CLIPPED = 0.01
 
 

@@ -9,16 +9,13 @@ from dataclasses import dataclass
 
 from depthmask.errors import UserError
 from depthmask.manifest import MANIFEST, Provenance, crc_text
-from pipeline.dataset.description import DatasetDescription
-from pipeline.dataset.opened import Dataset, check_plan, open_dataset
+from pipeline.dataset import Dataset, DatasetDescription, check_plan, open_dataset
 from pipeline.job import Draft, Job
 from pipeline.making import is_intact, remake
 from pipeline.probe import probe
-from pipeline.run.lock import locked
+from pipeline.run import SET_ASIDE, Workspace, locked
 from pipeline.run.options import pipeline_options
-from pipeline.run.workspace import SET_ASIDE, Workspace
-from transforms.depth.kinds import parse_model
-from transforms.depth.model import ModelChoice
+from transforms.depth import ModelChoice, parse_model
 from transforms.io.files import AnyPath, checked_path, exists
 from transforms.prepared import PreparedSource
 

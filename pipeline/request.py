@@ -1,4 +1,4 @@
-"""What a user asks for: pictures, a recipe, a depth model. Checked without Beam, so at once."""
+"""What a user asks for: pictures, a recipe, a depth model. Checked without Beam, so quickly."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.inputs.folders import InputFolders
-from pipeline.recipes.loading import load_recipe
-from pipeline.recipes.schema import Recipe
-from transforms.depth.builtin import BuiltinModel
-from transforms.depth.kinds import parse_model
-from transforms.depth.model import ModelChoice
+from pipeline.inputs import InputFolders
+from pipeline.recipes import Recipe, load_recipe
+from transforms.depth import BuiltinModel, ModelChoice, parse_model
 from transforms.io.files import AnyPath, checked_path
 
 DEFAULT_RECIPE = "default"
@@ -20,7 +17,10 @@ DEFAULT_MODEL = BuiltinModel.kind
 
 @dataclass(frozen=True)
 class Request:
-    """The folders of pictures, the recipe and the depth model (None: no depth)."""
+    """The folders of pictures, the recipe and the depth model (None: no depth).
+
+    The recipe is settled: it names where masks come from.
+    """
 
     folders: InputFolders
     recipe: Recipe
@@ -39,7 +39,11 @@ class Request:
         depth_model: str | None = DEFAULT_MODEL,
         skip_bad_inputs: bool = False,
     ) -> Request:
-        """Raises UserError for a recipe, a model or a path that cannot be."""
+        """Makes a request of what the command line or a program names.
+
+        `recipe` and `settings`: as `load_recipe` takes them. `depth_model`: as --depth-model.
+        Raises UserError for a recipe, a model or a path that cannot be used.
+        """
         folders = InputFolders(
             checked_path(backgrounds),
             checked_path(foregrounds),
@@ -54,7 +58,7 @@ class Request:
 
 
 def _settled(recipe: Recipe, folders: InputFolders) -> Recipe:
-    """The recipe, saying of "given" masks what is given."""
+    """Returns the recipe with "given" masks named: file or alpha."""
     if recipe.masks.source != "given":
         return recipe
     source = "alpha" if folders.masks is None else "file"

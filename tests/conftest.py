@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pipeline.generate import generate
-from pipeline.inputs.folders import InputFolders
+from pipeline.inputs import InputFolders
 from pipeline.request import Request
 
 SMALL = (

@@ -20,7 +20,7 @@ import psutil
 _START_SECONDS = 120.0
 END_SECONDS = 25.0
 # Signs of workers of Beam's, of a pool's, of Prism, in their commands.
-_WORKERS = ("pipeline.run.worker", "spawn_main", "--job_port")
+_WORKERS = ("pipeline.processes.worker", "spawn_main", "--job_port")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.inputs.folders import InputFolders
+from pipeline.inputs import InputFolders
 from tests.conftest import draw_inputs, file_bytes
 
 

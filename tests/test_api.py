@@ -12,8 +12,8 @@ import pytest
 
 import depthmask
 from pipeline.cli import main
-from pipeline.inputs.folders import InputFolders
-from pipeline.recipes.loading import load_recipe
+from pipeline.inputs import InputFolders
+from pipeline.recipes import load_recipe
 from tests.conftest import ONE_WORKER, SMALL, file_bytes
 
 SETTINGS = {
@@ -43,7 +43,7 @@ def test_generate_makes_what_the_command_makes(
     )
     assert file_bytes(tmp_path / "made") == file_bytes(dataset)
     assert made.path == str(tmp_path / "made")
-    assert made.recipe.canvas.width == 48 and made.statistics["composites"]["images"] == 72
+    assert made.recipe.canvas.width == 48 and made.manifest.tally.moments["composites"].images == 72
     assert capfd.readouterr().out == "" and "72 examples in 5 shards" in caplog.text
 
     command = ["generate", "--depth-model=none", f"--output={tmp_path / 'command'}"]
@@ -64,7 +64,7 @@ def test_generate_makes_what_the_command_makes(
 
 def test_export_makes_what_the_command_makes(dataset: Path, tmp_path: Path, capfd):
     made = depthmask.export(dataset, tmp_path / "made", "webdataset", options=ONE_WORKER)
-    assert made.examples == 72 and "inputs.tar" in {file.name for file in made.files}
+    assert made.examples == 72 and "inputs.tar" in made.containers
     assert capfd.readouterr().out == ""
     command = ["export", str(dataset), str(tmp_path / "command"), "--layout=webdataset"]
     assert main([*command, *ONE_WORKER]) == 0
@@ -100,7 +100,7 @@ def test_repair_and_verify_say_what_they_found(dataset: Path, tmp_path: Path):
     copy = Path(shutil.copytree(dataset, tmp_path / "copy"))
     lost = next(copy.glob("*train*"))
     lost.unlink()
-    assert [check.problems for check in depthmask.verify(copy)] == [[f"{lost.name} is missing"]]
+    assert [check.problems for check in depthmask.verify(copy)] == [(f"{lost.name} is missing",)]
     assert depthmask.repair(copy, options=ONE_WORKER).shards == (lost.name,)
     assert file_bytes(copy) == file_bytes(dataset)
 

@@ -13,9 +13,9 @@ import tensorflow as tf
 
 from depthmask.manifest import PREPARED, Manifest, Provenance, ShardEntry
 from depthmask.tally import Tally
+from pipeline.dataset import verify_dataset
 from pipeline.dataset.card import CardFacts, dataset_card
-from pipeline.dataset.verify import verify
-from pipeline.recipes.loading import builtin_recipes, load_recipe
+from pipeline.recipes import builtin_recipes, load_recipe
 from pipeline.repair import repair
 from tests.conftest import ONE_WORKER
 from tests.test_dataset import records
@@ -86,5 +86,5 @@ def test_a_card_that_was_filled_in_stays(dataset: Path, tmp_path: Path):
     card.write_text(card.read_text("utf-8").replace("contact: …", "contact: me"), "utf-8")
     next(copy.glob("*train*")).unlink()
     assert len(repair(str(copy), None, ONE_WORKER).shards) == 1
-    assert not any(check.problems for check in verify(str(copy)))
+    assert not any(check.problems for check in verify_dataset(str(copy)))
     assert "contact: me" in card.read_text("utf-8")

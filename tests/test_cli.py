@@ -10,10 +10,10 @@ import pytest
 
 from pipeline import cli
 from pipeline.cli import COMMANDS, main
-from pipeline.export.layouts import LAYOUTS
-from pipeline.inputs.folders import InputFolders
-from pipeline.recipes.loading import builtin_recipes
-from pipeline.run.disk import size_text
+from pipeline.export import LAYOUTS
+from pipeline.inputs import InputFolders
+from pipeline.recipes import builtin_recipes
+from pipeline.run import size_text
 from tests.conftest import ONE_WORKER, file_bytes
 
 FOLDERS = ("--backgrounds=b", "--foregrounds=f")

@@ -16,15 +16,15 @@ from apache_beam.io.filesystems import FileSystems
 import depthmask
 from depthmask.errors import RunError, UserError
 from depthmask.tally import Tally
-from pipeline.dataset.verify import verify
+from pipeline.dataset import verify_dataset
 from pipeline.export import export_dataset
-from pipeline.inputs.folders import InputFolders
+from pipeline.inputs import InputFolders
 from pipeline.repair import repair
 from pipeline.run.lock import OutputLock
 from pipeline.run.options import pipeline_options
 from tests.cloud_storage import EMULATOR, FaultyProxy, cloud_storage
 from tests.conftest import ONE_WORKER, file_bytes, make_dataset
-from transforms.depth.model import DepthModel
+from transforms.depth import DepthModel
 from transforms.elements import ChunkKey, EncodedChunk, Shard, ShardKey
 from transforms.io import files, gcs
 from transforms.io.files import WrittenFile, join_files, list_files, read_file, write_file
@@ -95,7 +95,7 @@ def test_a_dataset_is_made_read_and_verified_where_it_is(
     made = "gs://bucket/made"
     make_dataset(remote, made, depth_model="keras:gs://bucket/model.keras")
     assert remote_bytes(made) == expected
-    assert not any(check.problems for check in verify(made))
+    assert not any(check.problems for check in verify_dataset(made))
     read, local = (depthmask.load(str(path), "train") for path in (made, tmp_path / "made"))
     for one, other in zip(read, local, strict=True):
         assert all(np.array_equal(one[name], other[name]) for name in other)

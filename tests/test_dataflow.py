@@ -281,7 +281,7 @@ def test_a_job_that_is_lost_sight_of_may_go_on(service: Service, folders, capsys
     service.state, service.forbids = JobState.JOB_STATE_RUNNING, True
     assert main(complete(folders, service)) == 1
     said = capsys.readouterr().err
-    assert CONSOLE in said and "may go on" in said and BY_HAND in said
+    assert CONSOLE in said and "may still be running" in said and BY_HAND in said
 
 
 def test_a_repair_says_what_depth_was_made_on(with_depth: Path, tmp_path: Path, capsys):

@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 from PIL import Image, ImageOps
 
 import depthmask
-from pipeline.inputs.folders import InputFolders
+from pipeline.inputs import InputFolders
 from tests.conftest import draw_inputs, file_bytes, make_dataset
 from transforms.io.records import parse_example, unframe_records
 
@@ -196,10 +196,10 @@ def test_importing_the_reader_loads_no_beam(dataset: Path):
 def test_other_recipes_are_right_too(
     folders: InputFolders, tmp_path: Path, settings: tuple[str, ...]
 ):
-    from pipeline.dataset.verify import verify
+    from pipeline.dataset import verify_dataset
 
     made = make_dataset(folders, tmp_path / "made", *settings)
-    assert [check for check in verify(str(made)) if check.problems] == []
+    assert [check for check in verify_dataset(str(made)) if check.problems] == []
 
 
 def test_masks_stored_as_jpeg_read_alike_everywhere(folders: InputFolders, tmp_path: Path):

@@ -23,26 +23,34 @@ from depthmask.errors import DepthModelError, UserError
 from depthmask.manifest import ModelIdentity
 from depthmask.plasma import PLASMA
 from pipeline.cli import main
-from pipeline.dataset.verify import verify
-from pipeline.inputs.folders import InputFolders
-from pipeline.job import depth_stage
-from pipeline.recipes.loading import load_recipe
-from pipeline.recipes.schema import Recipe
+from pipeline.dataset import verify_dataset
+from pipeline.inputs import InputFolders
+from pipeline.recipes import Recipe, load_recipe
 from tests.conftest import ONE_WORKER, file_bytes, make_dataset
-from transforms.depth.builtin import BuiltinModel
+from transforms.depth import (
+    KINDS,
+    BuiltinModel,
+    DepthModel,
+    DepthStorage,
+    ModelInterface,
+    PictureSize,
+    parse_model,
+)
 from transforms.depth.densedepth import DenseDepthModel, build_densedepth, load_weights
-from transforms.depth.interface import ModelInterface, PictureSize
-from transforms.depth.kinds import KINDS, parse_model
-from transforms.depth.model import DepthModel
-from transforms.depth.storage import DepthStorage
+from transforms.depth.model import DepthStage, ModelChoice
 
 PICTURES = np.random.default_rng(5).integers(0, 256, (3, 32, 48, 3)).astype(np.uint8)
+
+
+def stage(model: ModelChoice, recipe: Recipe) -> DepthStage:
+    canvas = PictureSize(width=recipe.canvas.width, height=recipe.canvas.height)
+    return DepthStage.of(model, recipe.depth, canvas)
 
 
 def load(model: str, *settings: str) -> DepthModel:
     """A model for a canvas of 48×32."""
     recipe = load_recipe("default", ["canvas.width=48", "canvas.height=32", *settings])
-    return depth_stage(parse_model(model), recipe).load()
+    return stage(parse_model(model), recipe).load()
 
 
 def small_network(
@@ -179,7 +187,7 @@ def test_densedepth_equals_the_published_network(published: tuple[Any, Path], si
     model, path = published
     picture = np.random.default_rng(0).integers(0, 256, (1, *size, 3)).astype(np.uint8)
     recipe = load_recipe("default", [f"canvas.width={size[1]}", f"canvas.height={size[0]}"])
-    loaded = depth_stage(DenseDepthModel(str(path)), recipe).load()
+    loaded = stage(DenseDepthModel(str(path)), recipe).load()
     found = loaded.predict(picture)
     values = model(picture.astype(np.float32) / 255, training=False).numpy()[..., 0]
     expected = np.clip(1000 / values, 10, 1000) / 1000 * 10
@@ -499,7 +507,7 @@ def test_the_builtin_model_sees_pictures_of_the_size_that_it_knows():
         ((64, 1600), (32, 1120)),
     ):
         recipe = load_recipe("default", [f"canvas={{width: {canvas[0]}, height: {canvas[1]}}}"])
-        size = depth_stage(BuiltinModel(), recipe).input_size(None)
+        size = stage(BuiltinModel(), recipe).input_size(None)
         assert size == PictureSize(width=seen[0], height=seen[1])
     depth = load("builtin").predict(PICTURES)
     assert depth.shape == (3, 96, 144) and np.isfinite(depth).all() and depth.min() > 0
@@ -541,7 +549,7 @@ def test_stored_depth_is_read_as_what_it_means(
     made = make_dataset(
         folders, tmp_path / "made", "image.format=png", *settings, depth_model=small
     )
-    assert [check for check in verify(str(made)) if check.problems] == []
+    assert [check for check in verify_dataset(str(made)) if check.problems] == []
     relative = "storage" in settings[0]
     for example in depthmask.load(str(made), "train").as_numpy_iterator():
         meant = expected_depth(example["image"][None])[0]
@@ -608,7 +616,7 @@ def test_examples_without_finite_depth_are_left_out_and_named(
         for example in depthmask.load(str(made), split).as_numpy_iterator()
     }
     assert kept == means.keys() - bad
-    assert [check for check in verify(str(made)) if check.problems] == []
+    assert [check for check in verify_dataset(str(made)) if check.problems] == []
     before = file_bytes(made)
     next(made.glob("depthmask-train*")).unlink()
     (tmp_path / "renamed.keras").write_bytes((tmp_path / "bad.keras").read_bytes())

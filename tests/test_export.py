@@ -18,12 +18,12 @@ from PIL import Image
 
 from depthmask.errors import RunError, UserError
 from pipeline.cli import main
-from pipeline.export import export_dataset
+from pipeline.export import LAYOUTS, export_dataset
 from pipeline.export import pieces as pieces_module
-from pipeline.export.layouts import LAYOUTS, flat_name
+from pipeline.export.layouts import flat_name
 from pipeline.export.zips import ZipEntry, end_of_directory
-from pipeline.inputs.folders import InputFolders
-from pipeline.recipes.loading import builtin_recipes
+from pipeline.inputs import InputFolders
+from pipeline.recipes import builtin_recipes
 from tests.conftest import ONE_WORKER, file_bytes
 from tests.test_dataset import records
 
@@ -298,7 +298,7 @@ def test_what_cannot_be_exported_is_said_before_anything_is_done(
     assert file_bytes(out) == {"mine.txt": b"mine"}
     (out / "_unfinished").mkdir()
     (out / "mine.txt").rename(out / "_unfinished" / "mine.txt")
-    with pytest.raises(UserError, match=r"mine.txt is none of depthmask's files"):
+    with pytest.raises(UserError, match=r"mine.txt is not a file of depthmask's"):
         exported(dataset, out, "folder")
     with pytest.raises(UserError, match=r"mine.txt is a file"):
         exported(dataset, out / "_unfinished" / "mine.txt" / "x", "folder")
@@ -323,7 +323,7 @@ def test_classes_and_metres_are_asked_for(
 def test_backgrounds_without_class_do_not_fit_monodepthmask(
     folders: InputFolders, with_depth: Path, tmp_path: Path
 ):
-    from pipeline.dataset.opened import open_dataset
+    from pipeline.dataset import open_dataset
     from transforms.prepared import PreparedPicture, PreparedSource
 
     source = PreparedSource(

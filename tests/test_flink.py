@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 import pytest
 
-from pipeline.inputs.folders import InputFolders
+from pipeline.inputs import InputFolders
 from scenes import write_samples
 from tests.conftest import file_bytes, make_dataset
 from tests.flink.cluster import FlinkCluster, missing_parts

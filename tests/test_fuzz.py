@@ -15,10 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from depthmask.errors import UserError
-from pipeline.inputs.folders import InputFolders
-from pipeline.inputs.prepare import prepare_inputs
-from pipeline.recipes.loading import load_recipe
-from pipeline.recipes.schema import Recipe
+from pipeline.inputs import InputFolders, prepare_inputs
+from pipeline.recipes import Recipe, load_recipe
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))
 FUZZ = settings(

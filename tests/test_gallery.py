@@ -15,11 +15,10 @@ import pytest
 from PIL import Image
 
 from depthmask.errors import UserError
-from pipeline.dataset.opened import open_dataset
-from pipeline.inputs.folders import InputFolders
+from pipeline.dataset import open_dataset
+from pipeline.inputs import InputFolders
+from pipeline.view import write_gallery, write_sheet
 from pipeline.view.figures import histogram, placement_map
-from pipeline.view.gallery import write_gallery
-from pipeline.view.sheet import write_sheet
 from tests.conftest import draw_inputs, make_dataset
 
 

@@ -9,10 +9,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from depthmask.errors import UserError
-from pipeline.inputs.findings import log_findings
-from pipeline.inputs.folders import InputFolders, safe_name
-from pipeline.inputs.prepare import PreparedSet, prepare_inputs
-from pipeline.recipes.loading import load_recipe
+from pipeline.inputs import InputFolders, PreparedSet, log_findings, prepare_inputs
+from pipeline.inputs.folders import safe_name
+from pipeline.recipes import load_recipe
 from transforms.prepared import PreparedInputs
 
 CANVAS = ("canvas={width: 40, height: 30}",)

@@ -9,10 +9,9 @@ import pytest
 from PIL import Image
 
 from depthmask.errors import UserError
-from pipeline.inputs.folders import InputFolders
+from pipeline.inputs import InputFolders, PreparedSet, prepare_inputs
 from pipeline.inputs.pictures import MAX_PIXELS
-from pipeline.inputs.prepare import PreparedSet, prepare_inputs
-from pipeline.recipes.loading import load_recipe
+from pipeline.recipes import load_recipe
 from transforms.prepared import PreparedInputs
 
 NATIVE = "foregrounds.size={mode: native}"

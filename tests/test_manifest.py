@@ -26,7 +26,7 @@ from depthmask.manifest import (
     shard_name,
 )
 from depthmask.tally import LeftOut, Tally
-from pipeline.dataset.opened import open_dataset
+from pipeline.dataset import open_dataset
 from transforms.measure import measure
 
 RNG = np.random.default_rng(5)

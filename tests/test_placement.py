@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from depthmask.errors import UserError
-from pipeline.plan.placement import Boxes, check_fits, name_key, place
-from pipeline.recipes.loading import load_recipe
-from pipeline.recipes.schema import Recipe
+from pipeline.plan import check_fits
+from pipeline.plan.placement import Boxes, name_key, place
+from pipeline.recipes import Recipe, load_recipe
 
 WIDTH, HEIGHT = 30, 20
 

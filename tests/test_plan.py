@@ -3,8 +3,8 @@ from collections import Counter
 import pytest
 
 from depthmask.errors import UserError
-from pipeline.plan.plan import Plan
-from pipeline.recipes.loading import load_recipe
+from pipeline.plan import Plan
+from pipeline.recipes import load_recipe
 from transforms.elements import Placement
 from transforms.prepared import PreparedPicture
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.inputs.prepare import prepare_inputs
-from pipeline.recipes.loading import load_recipe
+from pipeline.inputs import prepare_inputs
+from pipeline.recipes import load_recipe
 from tests.conftest import draw_inputs
 from transforms import prepared
 from transforms.cutout import Cutout

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.inputs.folders import InputFolders
+from pipeline.inputs import InputFolders
 from tests.conftest import file_bytes, make_dataset
 
 # Where `make parts` builds it.

@@ -7,8 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.run import progress
-from pipeline.run.progress import Progress
+from pipeline.run import Progress, progress
 from transforms.elements import ShardKey
 from transforms.segments import ShardStore
 

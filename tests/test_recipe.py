@@ -1,8 +1,7 @@
 import pytest
 
 from depthmask.errors import UserError
-from pipeline.recipes.loading import builtin_recipes, load_recipe
-from pipeline.recipes.schema import Recipe
+from pipeline.recipes import Recipe, builtin_recipes, load_recipe
 
 
 def test_the_builtin_recipes_load():

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from depthmask.errors import UserError
-from pipeline.recipes.loading import load_recipe
+from pipeline.recipes import load_recipe
 
 
 def test_a_recipe_file_that_builds_objects_runs_nothing(tmp_path: Path):

@@ -13,13 +13,14 @@ import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
 from depthmask.errors import RunError, UserError
+from depthmask.manifest import ShardEntry
 from depthmask.tally import Tally
 from pipeline import graph
-from pipeline.inputs.folders import InputFolders
+from pipeline.inputs import InputFolders
 from pipeline.repair import repair
+from pipeline.run import Workspace
 from pipeline.run.lock import OutputLock
 from pipeline.run.options import pipeline_options
-from pipeline.run.workspace import Workspace
 from tests.conftest import ONE_WORKER, draw_inputs, file_bytes, make_dataset
 from transforms import encode
 from transforms.assemble import FindFinishedWork, JoinParts
@@ -100,7 +101,7 @@ def test_a_job_that_outlives_its_run_finishes_nothing(
         return make(store, chunk)
 
     monkeypatch.setattr(ShardStore, "write_segment", begun_anew_meanwhile)
-    with pytest.raises(RunError, match="another run has been begun here"):
+    with pytest.raises(RunError, match="another run has been started here"):
         make_dataset(folders, output)
     assert not (output / "manifest.json").exists()
 
@@ -363,7 +364,7 @@ def test_a_shard_that_is_found_finished_and_in_parts_comes_out_once():
     key = ShardKey("train", 0)
     store = ShardStore("out", "out/_unfinished", "5d1c0a2b", {"train": (7,)})
     name, written = store.shard_name(key), WrittenFile("gone", 70, 1)
-    shard = Shard(name, (written, written), key, 7, Tally())
+    shard = Shard(name, (written, written), ShardEntry("train", 0, 1, 7, 70, 1, Tally()))
     segment = Segment(name, 0, (written,), ChunkKey(key, 0, 7), Tally())
     with beam.Pipeline(options=pipeline_options(ONE_WORKER)) as pipeline:
         parts = pipeline | beam.Create([segment, shard, segment, shard])

@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 
 from depthmask.errors import DepthModelError, UserError
-from pipeline.inputs.folders import InputFolders
-from pipeline.inputs.prepare import prepare_inputs
-from pipeline.job import depth_stage
-from pipeline.recipes.loading import load_recipe
+from pipeline.inputs import InputFolders, prepare_inputs
+from pipeline.recipes import load_recipe
+from transforms.depth import PictureSize
 from transforms.depth.keras_model import KerasModel
+from transforms.depth.model import DepthStage
 from transforms.prepared import PreparedInputs
 
 RECIPE = load_recipe("default", ["canvas.width=32", "canvas.height=32", "canvas.fit=stretch"])
@@ -168,6 +168,11 @@ def test_names_cannot_leave_the_output(folders: InputFolders, tmp_path: Path):
     assert len(prepared.source.backgrounds) == 1
 
 
+def load_keras(path: Path) -> None:
+    canvas = PictureSize(width=32, height=32)
+    DepthStage.of(KerasModel(str(path)), RECIPE.depth, canvas).load()
+
+
 @pytest.mark.parametrize(
     ("name", "data"),
     [
@@ -180,7 +185,7 @@ def test_models_that_are_none(tmp_path: Path, name: str, data: bytes):
     path = tmp_path / name
     path.write_bytes(data)
     with pytest.raises(DepthModelError, match=f"{name}: not a Keras model"):
-        depth_stage(KerasModel(str(path)), RECIPE).load()
+        load_keras(path)
     assert not Path("harmed").exists()
 
 
@@ -192,7 +197,7 @@ def test_a_model_with_code_in_it_is_refused(tmp_path: Path):
     path = tmp_path / "lambda.keras"
     keras.Model(picture, code(picture)).save(path)
     with pytest.raises(DepthModelError, match=r"lambda.keras: not a Keras model"):
-        depth_stage(KerasModel(str(path)), RECIPE).load()
+        load_keras(path)
 
 
 def test_a_picture_just_over_the_limit_is_refused_before_it_is_decoded(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.run.pool import WorkerPool
+from pipeline.processes.pool import WorkerPool
 from scenes import draw_foreground, draw_room, write_samples
 from scenes.figures import KINDS
 from scenes.lighting import Scene, grid, render

@@ -263,7 +263,7 @@ def test_a_job_server_that_does_not_answer(
     folders: InputFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent_server: str
 ):
     monkeypatch.setattr("pipeline.run.submit._ANSWER_SECONDS", 0.1)
-    monkeypatch.setattr("pipeline.run.watch._CHECK_SECONDS", 0.1)
+    monkeypatch.setattr("pipeline.processes.watch._CHECK_SECONDS", 0.1)
     options = ("--runner=PortableRunner", f"--job_endpoint={silent_server}")
     with pytest.raises(RunError, match=f"the job server at {silent_server} does not answer"):
         make_dataset(folders, tmp_path / "made", options=(*options, "--environment_type=LOOPBACK"))

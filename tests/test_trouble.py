@@ -22,10 +22,10 @@ from apache_beam.io.filesystem import BeamIOError, FileMetadata
 from apache_beam.io.localfilesystem import LocalFileSystem
 
 from depthmask.errors import RunError, UserError
-from pipeline.inputs.folders import InputFolders
+from pipeline.inputs import InputFolders
 from tests.conftest import file_bytes, make_dataset
 from tests.soak import kill_until_done
-from transforms.depth.model import DepthModel
+from transforms.depth import DepthModel
 
 # About 3,000 examples: two seconds' work, after four of starting.
 SETTINGS = ("placements.per_pair=125", "shards.examples=500", "shards.chunk=10")

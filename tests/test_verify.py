@@ -9,7 +9,7 @@ from pathlib import Path
 import google_crc32c
 import pytest
 
-from pipeline.dataset.verify import verify
+from pipeline.dataset import verify_dataset
 from transforms.io.records import frame_record, parse_example, serialize_example, unframe_records
 
 SHARD = "depthmask-train.tfrecord-00001-of-00004"
@@ -21,7 +21,7 @@ def copy(dataset: Path, tmp_path: Path) -> Path:
 
 
 def failures(dataset: Path) -> dict[str, tuple[str, ...]]:
-    return {check.name: check.problems for check in verify(str(dataset)) if check.problems}
+    return {check.name: check.problems for check in verify_dataset(str(dataset)) if check.problems}
 
 
 def rewrite(dataset: Path, change) -> None:
@@ -38,7 +38,7 @@ def rewrite(dataset: Path, change) -> None:
 
 
 def test_a_right_dataset_passes(dataset: Path):
-    checks = list(verify(str(dataset)))
+    checks = list(verify_dataset(str(dataset)))
     assert [check.name for check in checks] == [
         *("files", "inputs", "index", "records", "pictures", "masks", "composites", "statistics")
     ]
@@ -128,7 +128,7 @@ def test_wrong_statistics_are_caught(copy: Path):
 
 
 def test_a_sample_looks_at_fewer(dataset: Path):
-    details = {check.name: check.detail for check in verify(str(dataset), sample=10)}
+    details = {check.name: check.detail for check in verify_dataset(str(dataset), sample=10)}
     assert details["masks"].startswith("9 of 72 examples")  # two a shard, one of the last
 
 

@@ -11,10 +11,9 @@ import pytest
 
 from depthmask.errors import UserError
 from pipeline.export import export_dataset
-from pipeline.inputs.folders import InputFolders
+from pipeline.inputs import InputFolders
 from pipeline.repair import repair
-from pipeline.run.lock import locked
-from pipeline.run.workspace import EXPORT, State, Workspace
+from pipeline.run import EXPORT, State, Workspace, locked
 from tests.conftest import ONE_WORKER, file_bytes, make_dataset
 
 Command = Callable[[Path], object]
@@ -66,7 +65,7 @@ def test_neither_is_what_lies_in_the_work_folder_of_a_finished_one(
     (copy / "_unfinished").mkdir()
     (copy / "_unfinished" / "chapter.tex").write_text("mine")
     before = file_bytes(copy)
-    with pytest.raises(UserError, match=r"chapter.tex is none of depthmask's files"):
+    with pytest.raises(UserError, match=r"chapter.tex is not a file of depthmask's"):
         command(copy)
     assert file_bytes(copy) == before
 
@@ -118,5 +117,5 @@ def test_an_export_and_a_dataset_do_not_mix(dataset: Path, tmp_path: Path):
     work.mkdir()
     (work / "provenance.json").write_text(json.dumps({"layout": "folder", "dataset": "1a2b3c4d"}))
     assert Workspace(str(tmp_path), EXPORT).state() is State.UNFINISHED
-    with pytest.raises(UserError, match=r"is none of a depthmask dataset"):
+    with pytest.raises(UserError, match=r"not of a depthmask dataset"):
         Workspace(str(tmp_path)).state()

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from pipeline.run.cores import usable_cores
-from pipeline.run.pool import WorkerPool
+from pipeline.processes.cores import usable_cores
+from pipeline.processes.pool import WorkerPool
 from scenes import Room, draw_foreground, draw_room
 
 SHARD = 250  # pictures a file

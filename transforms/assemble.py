@@ -1,4 +1,4 @@
-"""In the graph: finding what is finished, and joining parts into output files. See parts.py."""
+"""`transforms.parts` in the graph: finding finished work, and joining parts to output files."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class FoundWork(NamedTuple):
 
 @dataclass
 class FindFinishedWork(beam.PTransform):
-    """From shard keys to what earlier attempts have finished, and what is still to be made.
+    """From shard keys to what earlier attempts have finished, and what is missing.
 
-    Everything is recognised by its checksum, and nothing but names crosses a shuffle.
+    Finished work is recognised by its checksums. Only keys and file names cross a shuffle.
     """
 
     store: PartStore[Any, Any]
@@ -67,10 +67,9 @@ class _FindChunk(beam.DoFn):
 
 @dataclass
 class JoinParts(beam.PTransform):
-    """From what chunks became, and finished files, to finished files: each comes out once.
+    """From what chunks became, and finished files, to finished files, each of them once.
 
-    A runner that repeats a step after a loss may find a file finished whose parts are already on
-    their way.
+    A runner that repeats a step after a loss may report a file as finished and in parts.
     """
 
     store: PartStore[Any, Any]

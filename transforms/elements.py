@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from depthmask.manifest import ShardEntry
 from depthmask.tally import Tally
 from transforms.io.files import WrittenFile
 
@@ -117,7 +118,7 @@ class EncodedChunk:
 
 @dataclass(frozen=True)
 class Part:
-    """What one chunk has for one output file, in files of its own until all parts are joined.
+    """A chunk's part of one output file, in files of its own until it is joined with the others.
 
     `order`: its place among the parts of `file`.
     """
@@ -128,20 +129,20 @@ class Part:
 
     @property
     def paths(self) -> list[str]:
-        """Files that nobody needs once the output file stands."""
+        """Files that are no longer needed once the output file is finished."""
         return [file.path for file in self.written]
 
 
 @dataclass(frozen=True)
 class Segment(Part):
-    """A chunk's records: its part of a shard. The description beside them has its index rows."""
+    """A chunk's records: its part of a shard. Their description has its index rows."""
 
     key: ChunkKey
     tally: Tally
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """All that the chunk has made."""
+        """All that the chunk became."""
         return (self,)
 
     @property
@@ -155,30 +156,17 @@ class Segment(Part):
 
 @dataclass(frozen=True)
 class OutputFile:
-    """A finished file of the output. `written`: it, and what the work folder keeps of it."""
+    """A finished file of the output. `written`: itself, then what the work folder keeps of it."""
 
     name: str
     written: tuple[WrittenFile, ...]
 
-    @property
-    def bytes(self) -> int:
-        return self.written[0].bytes
-
-    @property
-    def crc32c(self) -> int:
-        return self.written[0].crc32c
-
 
 @dataclass(frozen=True)
 class Shard(OutputFile):
-    """A finished TFRecord file of the dataset; its rows of index.csv are kept.
+    """A finished TFRecord file of the dataset; its rows of index.csv are kept beside."""
 
-    `examples` are those in it; what was left out comes on top.
-    """
-
-    key: ShardKey
-    examples: int
-    tally: Tally = field(repr=False)
+    entry: ShardEntry
 
     @property
     def index_path(self) -> str:

@@ -12,7 +12,7 @@ from apache_beam.metrics import Metrics
 
 from depthmask.tally import LeftOut, Tally
 from transforms.codecs import ImageCodec, MaskCodec, encode_image, encode_mask
-from transforms.depth.storage import DepthStorage, is_flat
+from transforms.depth import DepthStorage, is_flat
 from transforms.elements import ComposedChunk, EncodedChunk
 from transforms.index import index_rows
 from transforms.io.records import frame_record, serialize_example

@@ -1,16 +1,16 @@
-"""Output files that are made in parts: written, found again after an interruption, and joined.
+"""Output files in parts: how parts are written, found again after an interruption, and joined.
 
-A job is cut into chunks. An attempt at a chunk writes what it has for each output file into files
-of its own, then describes them; the parts of an output file are joined in order, and the whole is
-described too. All of it lies in the work folder, a folder for each shard and each output file::
+A job is cut into chunks. An attempt at a chunk writes its part of each output file into files of
+its own, then describes them. The parts of an output file are joined in order, and the joined file
+is described too. The work folder has a folder for each shard and each output file::
 
-    5d1c…-NAME/0000080-n80-6f3a….json   what 80 examples of a shard, from example 80 on, became
-    5d1c…-NAME/0000080-n80-6f3a…        … and, with one ending or another, that itself
-    5d1c…-NAME/finished.json            of an output file that stands; its parts are gone
+    5d1c…-NAME/0000080-n80-6f3a….json    what 80 examples, from the shard's example 80 on, became
+    5d1c…-NAME/0000080-n80-6f3a…         … the files of that, with other endings
+    5d1c…-NAME/finished.json             an output file that is finished; its parts are gone
 
-A description is renamed into its name last, so what it describes is whole. A folder's name begins
-with the checksum of what decides the job's bytes: a job on a cluster may outlive the command that
-began it, and must not mix with another that is begun in its place.
+A description gets its name last, so whatever is described is whole. A folder's name begins with
+the checksum of the job's provenance: a job on a cluster may outlive the command that started it,
+and must not mix with the next one in the same output folder.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import google_crc32c
 
+from depthmask.manifest import crc_text
 from transforms.elements import ChunkKey, OutputFile, Part, ShardKey
 from transforms.io.files import (
     WrittenFile,
-    crc_text,
     delete_files,
     join,
     list_files,
@@ -43,28 +43,28 @@ from transforms.io.files import (
 # What is being made in a work folder: all that decides its bytes.
 PROVENANCE = "provenance.json"
 _ATTEMPT = "[0-9a-f]{12}"
-# What a chunk has made: its first example, how many it has, the attempt; and an ending.
+# Names begin with a chunk's first example, how many it has, and the attempt.
 _CHUNK = re.compile(rf"(?P<chunk>\d{{7,}}-n(?P<examples>\d+))-{_ATTEMPT}")
 _DESCRIPTION = re.compile(rf"{_CHUNK.pattern}\.json")
 _FINISHED = "finished.json"
-# A file that is being written; on Cloud Storage, also one that is being composed for it.
+# A file that is being written, or on Cloud Storage a step in composing it.
 _UNFINISHED = rf".*\.{_ATTEMPT}\.part(\.{_ATTEMPT})?"
 _FOLDER = r"[0-9a-f]{8}-[^/]+"
 _WORK_FILE = re.compile(rf"({_FOLDER}/({_CHUNK.pattern}[^/]*|finished\.\w+)|{_UNFINISHED})")
 
 
 def unfinished_path(path: str) -> str:
-    """Where this attempt writes the file that it will rename to `path`."""
+    """Returns where an attempt writes the file that it will rename to `path`."""
     return f"{path}.{uuid.uuid4().hex[:12]}.part"
 
 
 def is_work_file(name: str) -> bool:
-    """Whether `name`, below the work folder, is the name of a file that a job writes there."""
+    """Returns whether a job writes files of this `name`, relative to the work folder."""
     return _WORK_FILE.fullmatch(name) is not None
 
 
 def is_half_written(name: str, names: Collection[str]) -> bool:
-    """Whether an attempt was interrupted at `name`; `names`: all that there are in its folder."""
+    """Returns whether an interrupted attempt left `name`; `names`: all in the work folder."""
     chunk = re.match(rf"{_FOLDER}/{_CHUNK.pattern}", name)
     return bool(re.fullmatch(_UNFINISHED, name) or (chunk and f"{chunk[0]}.json" not in names))
 
@@ -92,7 +92,7 @@ def write_description(path: str, description: Mapping[str, Any]) -> None:
 
 
 def parse_description(path: str, data: bytes) -> dict[str, Any]:
-    """What `write_description` has written to `path`. Raises ValueError where it is damaged."""
+    """Returns what `write_description` wrote to `path`. Raises ValueError where it is damaged."""
     checksum, _, text = data.partition(b"\n")
     if checksum != f"{google_crc32c.value(text):08x}".encode():
         raise ValueError(f"{path} is damaged")
@@ -121,9 +121,9 @@ _File = TypeVar("_File", bound=OutputFile)
 
 @dataclass(frozen=True)
 class PartStore(abc.ABC, Generic[_Made, _File]):
-    """Where a job keeps its output files and their parts. What they are, subclasses say.
+    """Where a job keeps its output files and their parts; subclasses say what these are.
 
-    `run`: the checksum of all that decides the job's bytes.
+    `run`: the checksum of the job's provenance.
     """
 
     output: str
@@ -132,52 +132,48 @@ class PartStore(abc.ABC, Generic[_Made, _File]):
 
     @abc.abstractmethod
     def shard_name(self, key: ShardKey) -> str:
-        """The name of the shard's folder: where the job makes shards, that of the shard itself."""
+        """Returns the name of the shard's folder. If shards are output files: that of the file."""
 
     @abc.abstractmethod
     def read_chunk(self, key: ChunkKey, stem: str, description: Mapping[str, Any]) -> _Made:
-        """What was made of a chunk, from its description; `stem`: its files' path, less endings."""
+        """Returns what a chunk became, from its description; `stem`: its path without ending."""
 
     @abc.abstractmethod
     def read_file(self, name: str, description: Mapping[str, Any]) -> _File:
-        """An output file, from its description."""
+        """Returns an output file, from its description."""
 
     @abc.abstractmethod
     def join(self, name: str, parts: Sequence[Any], path: str) -> _File:
-        """Writes all parts of the output file `name`, which are in order, to `path`.
+        """Writes the ordered parts of the output file `name` to `path`, and describes the file.
 
-        Describes it by `describe_file`, as what it will be under its own name. Raises ValueError
-        where the parts are not all, or not the bytes that were written.
+        Raises RuntimeError where parts are missing, ValueError where one is damaged.
         """
 
     def path(self, name: str) -> str:
-        """The output file of that name."""
+        """Returns the path of an output file."""
         return join(self.output, name)
 
     def folder(self, name: str) -> str:
-        """The folder in the work folder for a shard or an output file."""
+        """Returns the work folder's folder for a shard or an output file."""
         return join(self.work_folder, f"{self.run}-{name}")
 
     def new_stem(self, key: ChunkKey) -> str:
-        """What the paths of this attempt at a chunk begin with.
-
-        An attempt that is repeated or duplicated never touches another's files.
-        """
+        """Returns what the paths of an attempt at a chunk begin with: no other attempt's do."""
         name = f"{_chunk_name(key)}-{uuid.uuid4().hex[:12]}"
         return join(self.folder(self.shard_name(key.shard)), name)
 
     def describe_chunk(self, stem: str, description: Mapping[str, Any]) -> None:
-        """Writes what `read_chunk` takes, once the files themselves are written."""
+        """Writes what `read_chunk` reads, once the files are whole."""
         write_description(f"{stem}.json", description)
 
     def describe_file(self, name: str, description: Mapping[str, Any]) -> None:
-        """Writes what `read_file` takes."""
+        """Writes what `read_file` reads."""
         write_description(join(self.folder(name), _FINISHED), description)
 
     def tasks(
         self, shard: ShardKey, keys: Iterable[ChunkKey], finished: Collection[str]
     ) -> Iterator[ChunkTask]:
-        """What there is to look for, or to make, of a shard; nothing where it is finished."""
+        """Yields the chunks of a shard; none where it is a finished output file."""
         name = self.shard_name(shard)
         if name in finished:
             return
@@ -189,10 +185,9 @@ class PartStore(abc.ABC, Generic[_Made, _File]):
             yield ChunkTask(key, tuple(found.get(_chunk_name(key), ())))
 
     def find_chunk(self, task: ChunkTask, finished: Collection[str]) -> _Made | None:
-        """What an earlier attempt has made of a chunk, or None where it has to be made.
+        """Returns what an earlier attempt made of a chunk; None where it must be made.
 
-        Parts of the output files in `finished` are no longer needed; the others are there with the
-        bytes that were written.
+        Every part must be intact, apart from those of output files in `finished`.
         """
         for path in task.descriptions:
             try:
@@ -206,13 +201,13 @@ class PartStore(abc.ABC, Generic[_Made, _File]):
         return None
 
     def named_files(self) -> list[str]:
-        """The names for which there is a folder in the work folder."""
+        """Returns the names of shards and output files that have a folder."""
         prefix = f"{self.run}-"
         names = sorted(list_names(self.work_folder))
         return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
 
     def find_file(self, name: str) -> _File | None:
-        """A finished output file, or None where it is not there, or not what was written."""
+        """Returns a finished output file; None where it is missing or damaged."""
         path = join(self.folder(name), _FINISHED)
         try:
             found = self.read_file(name, parse_description(path, read_file(path)))
@@ -221,10 +216,9 @@ class PartStore(abc.ABC, Generic[_Made, _File]):
             return None
 
     def finish_file(self, name: str, found: Iterable[Part | OutputFile]) -> OutputFile:
-        """Joins the parts of an output file, and renames the whole into place.
+        """Joins the parts of an output file, renames it into place, and deletes the parts.
 
-        One that an earlier attempt has finished, whether it is among what was found or not, is
-        left as it is. Parts are deleted once the file stands. Raises ValueError as `join` does.
+        A file that an earlier attempt finished is left as it is. Raises as `join` does.
         """
         parts: dict[int, Part] = {}
         for one in found:
@@ -248,14 +242,14 @@ class PartStore(abc.ABC, Generic[_Made, _File]):
         return finished
 
     def count_examples(self, shard_sizes: Mapping[str, int]) -> int:
-        """Examples that are made so far, from names of files alone.
+        """Returns how many examples are made so far, by the names of files alone.
 
-        They are those of chunks, and of finished shards, whose sizes are given by name.
+        `shard_sizes`: examples by name, of shards that are output files.
         """
         chunks: dict[str, dict[str, int]] = {}
         finished: set[str] = set()
         for file in list_files(self.work_folder):
-            folder = file.path.replace("\\", "/").split("/")[-2]
+            folder = file.path.split("/")[-2]
             run, _, name = folder.partition("-")
             if run != self.run:
                 continue

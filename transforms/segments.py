@@ -1,4 +1,4 @@
-"""Segments and shards: a chunk's records in a file of their own, which is joined into its shard."""
+"""Segments, the records of chunks in files of their own, and the shards that they are joined to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from depthmask.manifest import shard_name
+from depthmask.manifest import ShardEntry, shard_name
 from depthmask.tally import Tally
 from transforms.elements import ChunkKey, EncodedChunk, Segment, Shard, ShardKey
 from transforms.io.files import (
@@ -24,7 +24,7 @@ from transforms.parts import PartStore, parse_description, unfinished_path
 
 @dataclass(frozen=True)
 class ShardStore(PartStore[Segment, Shard]):
-    """Where shards and their segments are kept, and how many examples each has.
+    """Where shards and their segments are kept, and how many examples each shard has.
 
     `shard_sizes`: by split, shard by shard.
     """
@@ -36,12 +36,12 @@ class ShardStore(PartStore[Segment, Shard]):
         return shard_name(key.split, key.shard, count)
 
     def examples(self, key: ShardKey) -> int:
-        """Examples of a shard, those that are left out included."""
+        """Returns the examples of a shard, including those left out."""
         return self.shard_sizes[key.split][key.shard]
 
     @property
     def sizes_by_name(self) -> dict[str, int]:
-        """Examples of each shard, by its name."""
+        """Examples of each shard, by name."""
         return {
             self.shard_name(ShardKey(split, number)): size
             for split, sizes in self.shard_sizes.items()
@@ -49,7 +49,7 @@ class ShardStore(PartStore[Segment, Shard]):
         }
 
     def write_segment(self, chunk: EncodedChunk) -> Segment:
-        """Writes a chunk's records, and what they are."""
+        """Writes a chunk's records and describes them."""
         stem = self.new_stem(chunk.key)
         description = {
             "records": [len(chunk.records), write_file(_records_path(stem), [chunk.records])],
@@ -73,41 +73,30 @@ class ShardStore(PartStore[Segment, Shard]):
         if position != self.examples(shard):
             raise RuntimeError(f"{name}: {position} examples instead of {self.examples(shard)}")
         segments = [file for segment in parts for file in segment.written]
-        whole = WrittenFile(
-            self.path(name), sum(file.bytes for file in segments), join_files(segments, path)
-        )
-        return self.describe_shard(
-            shard, whole, Tally.total(segment.tally for segment in parts), _index_rows(parts)
-        )
-
-    def describe_shard(
-        self, key: ShardKey, shard: WrittenFile, tally: Tally, index_rows: Iterable[bytes]
-    ) -> Shard:
-        """Writes what `find_file` recognises a finished shard by, and its rows of the index."""
-        name, rows = self.shard_name(key), b"".join(index_rows)
-        path = self._index_path(name)
-        index = WrittenFile(path, len(rows), replace_file(path, unfinished_path(path), [rows]))
-        description = {
-            "key": [key.split, key.shard],
-            "written": [[file.bytes, file.crc32c] for file in (shard, index)],
-            "tally": tally.to_json(),
-        }
-        self.describe_file(name, description)
-        return self.read_file(name, description)
-
-    def read_file(self, name: str, description: Mapping[str, Any]) -> Shard:
-        key, tally = ShardKey(*description["key"]), Tally.from_json(description["tally"])
-        paths = (self.path(name), self._index_path(name))
-        return Shard(
-            name=name,
-            written=tuple(
-                WrittenFile(path, *check)
-                for path, check in zip(paths, description["written"], strict=True)
-            ),
-            key=key,
-            examples=self.examples(key) - len(tally.left_out),
+        tally = Tally.total(segment.tally for segment in parts)
+        entry = ShardEntry(
+            split=shard.split,
+            number=shard.shard,
+            of=len(self.shard_sizes[shard.split]),
+            examples=position - len(tally.left_out),
+            bytes=sum(file.bytes for file in segments),
+            crc32c=join_files(segments, path),
             tally=tally,
         )
+        return self.describe_shard(entry, _index_rows(parts))
+
+    def describe_shard(self, entry: ShardEntry, index_rows: Iterable[bytes]) -> Shard:
+        """Writes a finished shard's rows of index.csv, and describes the shard."""
+        path, rows = self._index_path(entry.file), b"".join(index_rows)
+        index = [len(rows), replace_file(path, unfinished_path(path), [rows])]
+        description = {"entry": entry.to_json(), "index": index}
+        self.describe_file(entry.file, description)
+        return self.read_file(entry.file, description)
+
+    def read_file(self, name: str, description: Mapping[str, Any]) -> Shard:
+        entry = ShardEntry.from_json(description["entry"])
+        index = WrittenFile(self._index_path(name), *description["index"])
+        return Shard(name, (WrittenFile(self.path(name), entry.bytes, entry.crc32c), index), entry)
 
     def _index_path(self, name: str) -> str:
         return join(self.folder(name), "finished.csv")

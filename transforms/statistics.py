@@ -36,6 +36,6 @@ class ChannelStatistics(beam.PTransform):
     def expand(self, shards: beam.PCollection) -> beam.PCollection:
         return (
             shards
-            | "TakeTally" >> beam.Map(operator.attrgetter("tally"))
+            | "TakeTally" >> beam.Map(operator.attrgetter("entry.tally"))
             | "Sum" >> beam.CombineGlobally(StatisticsCombineFn())
         )

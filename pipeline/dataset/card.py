@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from depthmask.manifest import DepthMeaning, Manifest
-from pipeline.recipes.schema import Recipe
+from pipeline.recipes import Recipe
 from transforms.prepared import PreparedPicture
 
 _KINDS = {"image": "composites", "mask": "masks", "depth": "depth maps"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from depthmask.manifest import DepthMeaning, Manifest, ModelIdentity
-from pipeline.recipes.schema import Recipe
-from pipeline.run.workspace import Workspace
-from transforms.depth.storage import DepthStorage
+from pipeline.recipes import Recipe
+from pipeline.run import Workspace
+from transforms.depth import DepthStorage
 
 
 @dataclass(frozen=True)

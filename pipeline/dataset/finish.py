@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from depthmask.manifest import (
@@ -20,14 +19,13 @@ from depthmask.manifest import (
     RECIPE,
     STATISTICS,
     Manifest,
-    ShardEntry,
 )
 from depthmask.tally import Moments, Tally
 from pipeline.dataset.card import CardFacts, dataset_card
 from pipeline.dataset.description import DatasetDescription
 from pipeline.dataset.tfds import dataset_info_json, features_json
-from pipeline.recipes.schema import Recipe
-from pipeline.run.workspace import Workspace
+from pipeline.recipes import Recipe
+from pipeline.run import Workspace
 from transforms.elements import Shard
 from transforms.index import INDEX_HEADER
 from transforms.io.files import read_files, sync_files
@@ -43,8 +41,9 @@ def finish_dataset(description: DatasetDescription, shards: Sequence[Shard], tal
     workspace = description.workspace.of_run(description.manifest.provenance.to_json())
     workspace.check()
     order = list(recipe.splits.fractions)
-    shards = sorted(shards, key=lambda shard: (order.index(shard.key.split), shard.key.shard))
-    manifest = dataclasses.replace(description.manifest, shards=shard_entries(shards))
+    shards = sorted(shards, key=lambda shard: (order.index(shard.entry.split), shard.entry.number))
+    entries = tuple(shard.entry for shard in shards)
+    manifest = dataclasses.replace(description.manifest, shards=entries)
     texts = {
         RECIPE: recipe.to_yaml(),
         STATISTICS: _json(statistics_json((manifest.input_tally + tally).moments)),
@@ -55,38 +54,19 @@ def finish_dataset(description: DatasetDescription, shards: Sequence[Shard], tal
         ),
     }
 
-    def write(name: str, parts: Iterable[bytes]) -> int:
-        return workspace.write(name, parts)
-
-    files = dict(manifest.provenance.inputs)
     rows = read_files([shard.index_path for shard in shards])
-    files[INDEX] = write(INDEX, itertools.chain([INDEX_HEADER], rows))
+    files = dict(manifest.provenance.inputs)
+    files[INDEX] = workspace.write(INDEX, itertools.chain([INDEX_HEADER], rows))
     for name, text in texts.items():
-        files[name] = write(name, [text.encode()])
+        files[name] = workspace.write(name, [text.encode()])
     # The card is its publisher's to complete: no checksum holds it fast, no repair undoes that. A
     # power cut may leave an empty one.
     if not workspace.sizes().get(CARD):
-        write(CARD, [dataset_card(_card_facts(recipe, manifest, workspace)).encode()])
+        card = dataset_card(_card_facts(recipe, manifest, workspace))
+        workspace.write(CARD, [card.encode()])
     manifest = dataclasses.replace(manifest, files=files)
     sync_files(workspace.path(name) for name in manifest.checksums)
-    write(MANIFEST, [manifest.to_bytes()])
-
-
-def shard_entries(shards: Sequence[Shard]) -> tuple[ShardEntry, ...]:
-    """Returns what the manifest says of all of a dataset's shards."""
-    counts = Counter(shard.key.split for shard in shards)
-    return tuple(
-        ShardEntry(
-            split=shard.key.split,
-            number=shard.key.shard,
-            of=counts[shard.key.split],
-            examples=shard.examples,
-            bytes=shard.bytes,
-            crc32c=shard.crc32c,
-            tally=shard.tally,
-        )
-        for shard in shards
-    )
+    workspace.write(MANIFEST, [manifest.to_bytes()])
 
 
 def _error_entries(manifest: Manifest) -> Iterator[dict[str, str]]:

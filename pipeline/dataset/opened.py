@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from depthmask.errors import DatasetError, first_line
 from depthmask.manifest import MANIFEST, Manifest, crc_text
-from pipeline.plan.plan import Plan
-from pipeline.recipes.schema import Recipe
+from pipeline.plan import Plan
+from pipeline.recipes import Recipe
 from transforms.io.files import AnyPath, checked_path, join, read_file, stored_checksum
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from depthmask.manifest import DepthMeaning, Manifest
-from pipeline.recipes.schema import Recipe
+from pipeline.recipes import Recipe
 
 DATASET_VERSION = "1.0.0"
 

@@ -16,9 +16,9 @@ from depthmask.parsing import ParseError, parse_json
 from depthmask.tally import Tally
 from pipeline.dataset.finish import statistics_json
 from pipeline.dataset.opened import Dataset, check_files, check_plan, open_dataset
-from pipeline.plan.plan import Plan
-from pipeline.run.cores import usable_cores
-from pipeline.run.pool import WorkerPool
+from pipeline.plan import Plan
+from pipeline.processes.cores import usable_cores
+from pipeline.processes.pool import WorkerPool
 from transforms.codecs import encode_image, encode_mask
 from transforms.cutout import binarise, paste_mask, resize
 from transforms.elements import Placement, ShardKey
@@ -32,7 +32,7 @@ from transforms.quiet import quiet_stderr
 _JPEG_BLOCK = 16
 _JPEG_BORDER = 2
 _READ_BYTES = 2**20
-# Problems of a check that are reported.
+# Problems of a check that its text shows.
 _SHOWN = 5
 
 
@@ -43,6 +43,15 @@ class Check:
     name: str
     detail: str = ""
     problems: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """A line of text, and some of the problems a line each."""
+        if not self.problems:
+            return f"ok    {self.name}: {self.detail}"
+        shown = [f"        {problem}" for problem in self.problems[:_SHOWN]]
+        if len(self.problems) > _SHOWN:
+            shown.append(f"        … and {len(self.problems) - _SHOWN:,} more")
+        return "\n".join([f"FAIL  {self.name}: {len(self.problems):,} wrong", *shown])
 
 
 @dataclass(frozen=True)
@@ -65,17 +74,7 @@ class ShardReport:
         self.problems.setdefault(check, []).append(problem)
 
 
-def report(check: Check) -> str:
-    """Returns a check's result in words: a line, and some of the problems a line each."""
-    if not check.problems:
-        return f"ok    {check.name}: {check.detail}"
-    shown = [f"        {problem}" for problem in check.problems[:_SHOWN]]
-    if len(check.problems) > _SHOWN:
-        shown.append(f"        … and {len(check.problems) - _SHOWN:,} more")
-    return "\n".join([f"FAIL  {check.name}: {len(check.problems):,} wrong", *shown])
-
-
-def verify(dataset: AnyPath, sample: int | None = None) -> Iterator[Check]:
+def verify_dataset(dataset: AnyPath, sample: int | None = None) -> Iterator[Check]:
     """Checks a dataset, decoding all examples or about `sample` of them.
 
     Yields one `Check` after another; the dataset is right when none has problems. Raises

@@ -1,4 +1,4 @@
-"""Exporting a finished dataset: what is checked before, and after."""
+"""Exporting a finished dataset: the checks before and after, and running the graph."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from depthmask.errors import UserError
 from depthmask.manifest import FEATURES, MANIFEST, crc_text
-from pipeline.dataset.opened import Dataset, check_files, open_dataset
+from pipeline.dataset import Dataset, check_files, open_dataset
 from pipeline.export.layouts import LAYOUTS
 from pipeline.export.pieces import ExportJob, SourceShard, piece_files
-from pipeline.run.disk import check_disk_space, size_text
-from pipeline.run.lock import locked
-from pipeline.run.progress import Progress
-from pipeline.run.workspace import EXPORT, State, Workspace
+from pipeline.run import (
+    EXPORT,
+    Progress,
+    State,
+    Workspace,
+    check_disk_space,
+    locked,
+    size_text,
+)
 from transforms.elements import ShardKey
 from transforms.io.files import AnyPath, checked_path, file_checksum, is_local, read_file
 from transforms.parts import provenance_checksum
@@ -93,7 +98,7 @@ def export_dataset(
 
 
 def _provenance(dataset: Dataset, layout_name: str) -> dict[str, Any]:
-    """What decides an export's bytes."""
+    """Returns what decides an export's bytes."""
     names = ("depthmask", "numpy", "pillow")
     return {
         "layout": layout_name,
@@ -137,7 +142,7 @@ def _job(
 
 
 def _bytes_needed(job: ExportJob) -> int:
-    """What the export will need on the disk while it is being made, from its first examples."""
+    """Returns the bytes of disk that the export needs while it is made, from its first examples."""
     keys = (key for shard in job.shards for key in job.chunk_keys(shard))
     first = next(keys)
     joined = loose = 0
@@ -146,7 +151,7 @@ def _bytes_needed(job: ExportJob) -> int:
             loose += len(file.data)
         else:
             joined += len(file.data) + _ENTRY_BYTES
-    # While a container is joined, its parts are still there.
+    # Parts are still there while they are joined.
     return (2 * joined + loose) * job.examples // min(_SAMPLE, first.examples)
 
 
@@ -165,7 +170,10 @@ def _run(
 
 
 def _open_export(workspace: Workspace) -> Exported:
-    """Raises UserError where files are missing: containers by size, pictures by number."""
+    """Opens a finished export; its containers are checked by size, loose pictures by number.
+
+    Raises UserError where any is missing.
+    """
     description = json.loads(read_file(workspace.path(EXPORT.last_file)))
     containers = {entry["name"]: entry["bytes"] for entry in description["files"]}
     loose = description["in_folders"]

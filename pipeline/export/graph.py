@@ -1,4 +1,4 @@
-"""The Beam graph of an export, whole: from a dataset's shards to its files in a layout."""
+"""The whole Beam graph of an export: from a dataset's shards to the files of a layout."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class MakePieces(beam.PTransform):
 
 @dataclass
 class FinishExport(beam.PTransform):
-    """Writes what describes the export, once every container stands."""
+    """Writes what describes the export, once every container is finished."""
 
     job: ExportJob
     provenance: dict[str, Any]

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from depthmask.errors import UserError
 from pipeline.export.pictures import DepthForm, Form, Picture
-from transforms.depth.storage import depth_in_metres
+from transforms.depth import depth_in_metres
 from transforms.index import INDEX_COLUMNS
 
 if TYPE_CHECKING:  # names of layouts are wanted where nothing of this is
     from depthmask.manifest import DepthMeaning
-    from pipeline.dataset.opened import Dataset
+    from pipeline.dataset import Dataset
     from transforms.prepared import PreparedPicture, PreparedSource
 
 # File systems take 255 bytes; the rest is for what layouts put around an example's name.

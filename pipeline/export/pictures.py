@@ -1,4 +1,4 @@
-"""Pictures as a layout wants them: copied where that is how they are stored, else encoded anew."""
+"""Pictures in the form of a layout: copied where they are stored so, else encoded anew."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from depthmask.manifest import DepthMeaning
 from transforms.codecs import ImageCodec, encode_image, open_image
-from transforms.depth.storage import DepthStorage, grey_depth
+from transforms.depth import DepthStorage, grey_depth
 
 Format = Literal["jpeg", "png"]
 _SUFFIXES = {"jpeg": "jpg", "png": "png"}
@@ -17,11 +17,10 @@ _SUFFIXES = {"jpeg": "jpg", "png": "png"}
 
 @dataclass(frozen=True)
 class Form:
-    """How a layout has its pictures; None: as the dataset has them.
+    """The form of a layout's pictures; None: as the dataset stores them.
 
-    Where channels are given they are of 8 bits, as training code divides them by 255. Quality is
-    the recipe's: a JPEG is not encoded again for the sake of another one. `quality` is that of
-    pictures which have to be encoded.
+    Where channels are given they have 8 bits: training code divides by 255. A JPEG is not encoded
+    again for the sake of its quality; `quality` is for pictures that have to be encoded.
     """
 
     format: Format | None = None
@@ -31,7 +30,7 @@ class Form:
 
 @dataclass(frozen=True)
 class DepthForm:
-    """How a layout has depth; None: as the dataset has it. See `DepthStorage` for the storages."""
+    """The form of a layout's depth maps; None: as stored. `DepthStorage` explains the storages."""
 
     storage: Literal["norm8", "plasma8"] | None = None
     format: Format | None = None
@@ -40,14 +39,14 @@ class DepthForm:
 
 @dataclass(frozen=True)
 class Picture:
-    """An encoded picture. `suffix` is that of its file: jpg or png."""
+    """An encoded picture. `suffix`: its file's, jpg or png."""
 
     data: bytes
     suffix: str
 
 
 def fit_picture(data: bytes, stored: dict[str, Any], form: Form) -> Picture:
-    """A composite or mask in its form. `stored`: the feature's entry in features.json."""
+    """Returns a composite or mask in a form. `stored`: the feature's entry in features.json."""
     has = stored["image"]["encodingFormat"]
     channels = int(stored["image"]["shape"]["dimensions"][2])
     wanted = form.format or has
@@ -63,7 +62,7 @@ def fit_picture(data: bytes, stored: dict[str, Any], form: Form) -> Picture:
 def fit_depth(
     data: bytes, stored: dict[str, Any], meaning: DepthMeaning, form: DepthForm
 ) -> Picture:
-    """A depth map in its form. `stored` as for `fit_picture`; `meaning`: the stored map's."""
+    """Returns a depth map in a form. `stored`: as for `fit_picture`; `meaning`: what it says."""
     has = stored["image"]["encodingFormat"]
     storage = form.storage or meaning.storage
     wanted = form.format or has

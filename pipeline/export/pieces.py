@@ -1,10 +1,10 @@
-"""Pieces of an export: made apart, each in one go, and joined into its files by copying bytes.
+"""Pieces of an export: each made in one go, then joined into containers by copying bytes.
 
-A piece is what becomes of a chunk. In the work folder it leaves two files at most for each
-container that it has something for (see ``transforms/parts.py``)::
+A piece is what a chunk becomes. For each container that it has something for, it writes one file
+into the work folder, or two (see ``transforms/parts.py``)::
 
-    0000000-n4000-6f3a…-0.part    entries of a zip or tar, lines, rows
-    0000000-n4000-6f3a…-0.entries of a zip: sizes, checksums and names
+    0000000-n4000-6f3a…-0.data       entries of a zip or tar, lines, rows
+    0000000-n4000-6f3a…-0.entries    of a zip: checksums, sizes and names of its entries
 """
 
 from __future__ import annotations
@@ -22,15 +22,14 @@ from typing import Any, BinaryIO
 import google_crc32c
 import numpy as np
 
-from depthmask.manifest import BACKGROUNDS, FOREGROUNDS, DepthMeaning
+from depthmask.manifest import BACKGROUNDS, FOREGROUNDS, DepthMeaning, crc_text
 from pipeline.export.layouts import LAYOUTS, Example, File, InputPicture, Layout
 from pipeline.export.pictures import fit_depth, fit_picture
 from pipeline.export.zips import ZipEntry, end_of_directory
-from pipeline.run.workspace import EXPORT, Workspace
+from pipeline.run import EXPORT, Workspace
 from transforms.elements import ChunkKey, OutputFile, Part, ShardKey
 from transforms.io.files import (
     WrittenFile,
-    crc_text,
     create_file,
     join,
     open_file,
@@ -59,7 +58,7 @@ class SourceShard:
 
 @dataclass(frozen=True)
 class Piece:
-    """What a chunk became: its parts of containers, and what it has put into folders."""
+    """What a chunk became: parts of containers, and files in folders."""
 
     key: ChunkKey
     parts: tuple[Part, ...]
@@ -69,7 +68,10 @@ class Piece:
 
 @dataclass(frozen=True)
 class ExportJob(PartStore[Piece, OutputFile]):
-    """What an export makes, of what, and where. `features`: those of features.json."""
+    """An export: of which dataset, by which layout, into which folder.
+
+    `features`: those of features.json. `depth`: what stored depth means, or None.
+    """
 
     layout_name: str
     dataset: str
@@ -86,11 +88,11 @@ class ExportJob(PartStore[Piece, OutputFile]):
         return sum(shard.examples for shard in self.shards.values())
 
     def shard_keys(self) -> list[ShardKey]:
-        """The inputs, and every shard of the dataset."""
+        """Returns the keys of the inputs and of every shard of the dataset."""
         return [INPUTS, *self.shards]
 
     def chunk_keys(self, shard: ShardKey) -> Iterator[ChunkKey]:
-        """The chunks of a shard, in order; one of no examples for the inputs."""
+        """Yields the chunks of a shard, in order; for the inputs, one without examples."""
         if shard == INPUTS:
             yield ChunkKey(INPUTS, 0, 0)
             return
@@ -99,7 +101,7 @@ class ExportJob(PartStore[Piece, OutputFile]):
             yield ChunkKey(shard, start, min(PIECE_EXAMPLES, examples - start))
 
     def order(self, key: ChunkKey) -> int:
-        """The number of the chunk's first example; the inputs come before all examples."""
+        """Returns the number of the chunk's first example; -1 for the inputs, which come first."""
         return -1 if key.shard == INPUTS else self.shards[key.shard].first + key.start
 
     def shard_name(self, key: ShardKey) -> str:
@@ -137,7 +139,7 @@ class ExportJob(PartStore[Piece, OutputFile]):
 
 
 def piece_files(job: ExportJob, key: ChunkKey, limit: int = PIECE_EXAMPLES) -> Iterator[File]:
-    """The files that come of a chunk, or of its first `limit` examples."""
+    """Yields the files that a chunk becomes, or its first `limit` examples."""
     if key.shard == INPUTS:
         for picture in _inputs(job.dataset):
             yield from job.layout.input_files(picture)
@@ -189,7 +191,7 @@ def _example(job: ExportJob, shard: ShardKey, number: int, record: bytes) -> Exa
 
 
 def make_piece(job: ExportJob, key: ChunkKey) -> Piece:
-    """Makes a piece; writes its description last."""
+    """Writes the files of a chunk, and their description last."""
     stem = job.new_stem(key)
     writers: dict[str, _PartWriter] = {}
     loose_files = loose_bytes = 0
@@ -218,14 +220,14 @@ def make_piece(job: ExportJob, key: ChunkKey) -> Piece:
 
 
 def _paths(stem: str, number: int) -> tuple[str, str]:
-    """Where a piece's part of a container goes, and of a zip the list of its entries."""
+    """Returns where a piece writes its part of a container, and a zip's list of entries."""
     return f"{stem}-{number}.data", f"{stem}-{number}.entries"
 
 
 class _CheckedFile(io.RawIOBase):
-    """A file to write on, front to back, that keeps count and checksum.
+    """A file that is written front to back, and counts its bytes and checksum.
 
-    `path`: where it will be once it is whole.
+    `path`: its final one.
     """
 
     def __init__(self, path: str, file: BinaryIO) -> None:
@@ -249,7 +251,7 @@ class _CheckedFile(io.RawIOBase):
 
 
 class _PartWriter:
-    """Writes what a piece has for one container."""
+    """Writes a piece's part of one container."""
 
     def __init__(self, container: str, paths: Iterable[str], stack: contextlib.ExitStack) -> None:
         self._kind = container.rsplit(".", 1)[1]
@@ -329,19 +331,19 @@ def finish_export(
     containers: Iterable[OutputFile],
     pieces: Iterable[Piece],
 ) -> None:
-    """Writes export.json. Runs again harmlessly, should the runner repeat it."""
+    """Writes export.json. Harmless to repeat."""
     workspace = Workspace(job.output, EXPORT).of_run(provenance)
     workspace.check()
     loose = {piece.key: (piece.loose_files, piece.loose_bytes) for piece in pieces}
     description = {
         "provenance": provenance,
         "examples": job.examples,
-        "depth": job.depth,
+        "depth": job.depth and job.depth.to_json(),
         "files": [
             {
                 "name": file.name,
-                "bytes": file.bytes,
-                "crc32c": crc_text(file.crc32c),
+                "bytes": file.written[0].bytes,
+                "crc32c": crc_text(file.written[0].crc32c),
             }
             for file in sorted(containers, key=operator.attrgetter("name"))
         ],

@@ -1,4 +1,4 @@
-"""Zip files whose parts are made apart and joined by copying bytes.
+"""Zip files whose parts are written separately and joined by copying bytes.
 
 Entries are stored, not compressed (pictures are compressed already), and dated 1980-01-01, the
 first day that the format knows, so that equal content gives equal bytes. The layout is that of
@@ -20,7 +20,7 @@ _MAX_16, _MAX_32 = 0xFFFF, 0xFFFFFFFF
 
 @dataclass(frozen=True)
 class ZipEntry:
-    """What the directory at a zip file's end says of one file in it."""
+    """A file's entry in the directory at the end of a zip file."""
 
     name: str
     crc32: int
@@ -32,11 +32,11 @@ class ZipEntry:
 
     @property
     def stored_size(self) -> int:
-        """Bytes of the header and the data."""
+        """Bytes of header and data."""
         return 30 + len(self.name.encode()) + self.size
 
     def header(self) -> bytes:
-        """What stands before the file's data. Raises ValueError from 4 GiB on."""
+        """Returns what precedes the file's data. Raises ValueError for 4 GiB and more."""
         if self.size >= _MAX_32:
             raise ValueError(f"{self.name}: pictures of 4 GiB and more do not go into a zip")
         name = self.name.encode()
@@ -44,7 +44,7 @@ class ZipEntry:
         return struct.pack("<4s5H3L2H", b"PK\x03\x04", *fields) + name
 
     def directory_record(self, offset: int) -> bytes:
-        """The file's place in the directory; `offset` is that of its header."""
+        """Returns the file's record in the directory; `offset`: that of its header."""
         name = self.name.encode()
         extra, version, place = b"", _VERSION, offset
         if offset >= _MAX_32:
@@ -55,7 +55,7 @@ class ZipEntry:
 
 
 def end_of_directory(entries: int, size: int, offset: int) -> bytes:
-    """What follows a directory of `entries` records and `size` bytes that starts at `offset`."""
+    """Returns what follows a directory of `entries` records, `size` bytes long, at `offset`."""
     wide = b""
     if entries >= _MAX_16 or size >= _MAX_32 or offset >= _MAX_32:
         fields = (44, 3 << 8 | _VERSION_64, _VERSION_64, 0, 0, entries, entries, size, offset)

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from depthmask.errors import UserError
 from depthmask.tally import Tally
-from pipeline.export.layouts import LAYOUTS
+from pipeline.export import LAYOUTS
 from pipeline.inputs.findings import Finding, listing
 from pipeline.inputs.folders import (
     InputFile,
@@ -25,9 +25,9 @@ from pipeline.inputs.folders import (
     without_twins,
 )
 from pipeline.inputs.pictures import MAX_PIXELS, BadPicture, open_picture
-from pipeline.plan.placement import check_fits
-from pipeline.recipes.schema import Recipe
-from pipeline.run.cores import usable_cores
+from pipeline.plan import check_fits
+from pipeline.processes.cores import usable_cores
+from pipeline.recipes import Recipe
 from transforms.cutout import Cutout, binarise, resize
 from transforms.io.files import create_file, join
 from transforms.measure import measure
@@ -269,7 +269,7 @@ def prepare_inputs(
         raise UserError(
             f"{len(errors)} bad input{'s' if len(errors) > 1 else ''}; nothing was made:\n"
             f"{lines}\n"
-            f"Mend them, or go on without them by --skip-bad-inputs.{swapped}"
+            f"Correct them, or go on without them: --skip-bad-inputs.{swapped}"
         )
     for kind, usable in pictures.items():
         if not usable:
@@ -312,7 +312,7 @@ def _write_prepared(
     findings: list[Finding],
     tallies: list[Tally],
 ) -> int:
-    """Writes the good files' records to `stream` in order; gives the CRC-32C of its bytes."""
+    """Writes the good files' records to `stream` in order; returns the CRC-32C of its bytes."""
     offset = crc = 0
     for file, prepared in _in_parallel(prepare, files):
         if isinstance(prepared, BadPicture):

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from depthmask.errors import UserError
 from pipeline.plan.randomness import UInt64, draw, draw_below, draw_unit, hash_key, permute
-from pipeline.recipes.schema import Canvas, Recipe
+from pipeline.recipes import Recipe
+from pipeline.recipes.schema import Canvas
 
 # Counters of the independent values that one example draws; the first two are its axes too.
 _X, _Y, _SCALE = 0, 1, 2

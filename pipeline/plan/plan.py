@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from depthmask.errors import UserError
 from pipeline.plan.placement import name_key, place
 from pipeline.plan.randomness import UInt64, hash_key, permute
-from pipeline.recipes.schema import Recipe
+from pipeline.recipes import Recipe
 from transforms.elements import ChunkKey, ChunkSpec, Placement, ShardKey
 from transforms.prepared import PreparedPicture
 

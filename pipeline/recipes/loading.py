@@ -31,7 +31,7 @@ _ENDS = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken
 
 
 def builtin_recipes() -> list[str]:
-    """Names of the recipes that come with depthmask."""
+    """Returns the names of the recipes that come with depthmask."""
     folder = resources.files("pipeline") / "recipes"
     return sorted(
         Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml")
@@ -103,7 +103,10 @@ def _with_base(data: dict[str, Any], source: str) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain data, as `yaml.safe_load` gives, but no key twice, and no endless number."""
+    """Loads plain data, as `yaml.safe_load` does.
+
+    Refuses a key that is given twice, and a number without end.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()

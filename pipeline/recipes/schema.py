@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from transforms.codecs import ImageCodec, MaskCodec
-from transforms.depth.model import DepthSettings
+from transforms.depth import DepthSettings
 
 # A chunk's composites and masks together stay below this.
 _CHUNK_BYTES = 8 * 2**20

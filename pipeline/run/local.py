@@ -18,8 +18,8 @@ from apache_beam.runners.portability.prism_runner import PrismJobServer, PrismRu
 from apache_beam.runners.runner import PipelineResult
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-from pipeline.run.cores import usable_cores
-from pipeline.run.leash import Leash
+from pipeline.processes.cores import usable_cores
+from pipeline.processes.leash import Leash
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # gRPC's own list of hosts that no proxy stands before: what others go by stays as it is.
@@ -53,10 +53,10 @@ def leashed(pipeline: beam.Pipeline) -> Iterator[bool]:
 
 
 class _LeashedRunner(FnApiRunner):
-    """Beam's in-process runner, with worker processes of pipeline.run.worker."""
+    """Beam's in-process runner, with worker processes of pipeline.processes.worker."""
 
     def __init__(self, leash: Leash) -> None:
-        command = [sys.executable, "-m", "pipeline.run.worker", leash.path]
+        command = [sys.executable, "-m", "pipeline.processes.worker", leash.path]
         # A shell starts it, and is not to stand between.
         text = f"exec {shlex.join(command)}"
         super().__init__(SubprocessSDKEnvironment.from_command_string(text))
@@ -87,4 +87,10 @@ class _LeashedPrismServer(PrismJobServer):
 
     def subprocess_cmd_and_endpoint(self) -> tuple[list[Any], str]:
         command, endpoint = super().subprocess_cmd_and_endpoint()
-        return [sys.executable, "-m", "pipeline.run.leash", self._leash.path, *command], endpoint
+        return [
+            sys.executable,
+            "-m",
+            "pipeline.processes.leash",
+            self._leash.path,
+            *command,
+        ], endpoint

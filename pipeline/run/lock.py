@@ -1,4 +1,4 @@
-"""One run at a time on an output folder, on any file system."""
+"""A lock on an output folder, on any file system: one run at a time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _log = logging.getLogger("depthmask")
 BEAT_SECONDS = 5.0
 # A run whose lock has not changed for so long is dead.
 DEAD_SECONDS = 20.0
-# Long enough that of two runs that start together each sees the other's lock.
+# Long enough for two runs that start together to see each other's lock.
 _SETTLE_SECONDS = 0.5
 _POLL_SECONDS = 1.0
 
@@ -46,10 +46,10 @@ class LockLostError(RunError):
 class OutputLock:
     """Holds ``lock.json`` in a work folder while its block runs, and renews it.
 
-    The lock of a dead run is recognised: at once where its process is gone from this machine, else
-    because its beat stands still. No clocks are compared. Raises UserError on entry where another
-    run is at work in the folder. On Cloud Storage the lock is taken, renewed and given back on
-    condition that it is the object that was last seen.
+    A dead run's lock is recognised: at once where its process is gone from this machine, else
+    because it is no longer renewed. Clocks are never compared. Raises UserError on entry where
+    another run holds the lock. On Cloud Storage the lock is taken, renewed and released on
+    condition that it is still the object that was last seen.
     """
 
     def __init__(self, work_folder: str) -> None:
@@ -63,7 +63,7 @@ class OutputLock:
         }
         # Where it is written before it is renamed.
         self._part = f"{self._path}.{self._identity['token']}"
-        # Of the lock object that was last seen, on Cloud Storage; 0: there is none.
+        # The generation of the lock object last seen on Cloud Storage; 0: there is none.
         self._generation = 0
         self._lost = False
         self._stopped = threading.Event()
@@ -129,7 +129,7 @@ class OutputLock:
     def _refusal(self, found: dict[str, Any]) -> UserError:
         return UserError(
             f"{self._path}: another run (process {found.get('pid', '?')} on "
-            f"{found.get('host', '?')}) is at work in this folder. Wait for it, or end it first."
+            f"{found.get('host', '?')}) is at work in this folder. Wait for it, or stop it first."
         )
 
     def _is_alive(self, found: dict[str, Any]) -> bool:
@@ -175,6 +175,7 @@ class OutputLock:
         rename_file(self._part, self._path)
 
     def _is_ours(self) -> bool:
+        """Returns False where another run has taken the lock over, as a dead run's."""
         return (self._read()[0] or {}).get("token") == self._identity["token"]
 
     def _keep_beating(self) -> None:
@@ -186,7 +187,7 @@ class OutputLock:
             except FileExistsError:
                 self._lost = True
                 return
-            except OSError:  # the run itself will meet the same trouble, and say so
+            except OSError:  # the run itself will fail by the same trouble
                 continue
 
 
@@ -214,14 +215,14 @@ def _exists(pid: Any) -> bool:
 
 @contextlib.contextmanager
 def locked(workspace: Workspace) -> Iterator[Workspace]:
-    """Holds the workspace's lock, and at the end deletes what no later run needs.
+    """Holds the workspace's lock; at the end it deletes what no later run needs.
 
     Yields the workspace as its owner has it: what it renames and deletes, it does as long as the
-    lock is held. Raises UserError, with nothing touched, for a folder that holds something else, or
-    in which another run is at work; RunError where the file system fails, or where another run
-    has taken the folder over.
+    lock is held. Raises UserError, with nothing touched, for a folder of something else, or one in
+    which another run is at work; RunError where the file system fails, or where another run has
+    taken the folder over.
     """
-    workspace.state()  # refuses something else before anything is put beside it
+    workspace.state()  # a folder of something else is refused before the lock is put into it
     output = Path(workspace.output).absolute()
     new = [path for path in (output, *output.parents) if not path.exists()]
     held = False
@@ -236,7 +237,7 @@ def locked(workspace: Workspace) -> Iterator[Workspace]:
                 lock.check()  # if it is lost, that is the cause of whatever else there is
                 raise
             finally:
-                # What cannot be deleted now, the next run deletes.
+                # The next run deletes what cannot be deleted now.
                 with contextlib.suppress(OSError, LockLostError):
                     mine.delete_work_folder()
     except OSError as error:
@@ -249,7 +250,7 @@ def locked(workspace: Workspace) -> Iterator[Workspace]:
             workspace.delete_empty_folders()
             with contextlib.suppress(OSError):
                 for folder in new:
-                    folder.rmdir()  # which succeeds for an empty folder alone
+                    folder.rmdir()  # only succeeds for an empty folder
 
 
 def _clean_up(workspace: Workspace) -> None:

@@ -10,7 +10,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from apache_beam.runners.runner import create_runner
 
 from depthmask.errors import UserError
-from pipeline.run.cores import usable_cores
+from pipeline.processes.cores import usable_cores
 from pipeline.run.dataflow import check_for_dataflow, uses_dataflow, with_defaults
 
 LOCAL_RUNNER = "FnApiRunner"

@@ -1,4 +1,4 @@
-"""Progress of a run, on any runner: seen from the names of the files that it leaves."""
+"""Progress of a run on any runner, read from the names of the files that it writes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from transforms.io.files import is_local
 
 _log = logging.getLogger("depthmask")
 _POLL_SECONDS = 2.0
-# A listing of an object store is slow and costs money.
+# Listing an object store is slow and costs money.
 _REMOTE_POLL_SECONDS = 30.0
-# Times the seconds that a count took: it reads a name of each file, and there may be millions.
+# Times the seconds that a count took: it lists every file, and there may be millions.
 _PAUSE_FACTOR = 20
 _LOG_SECONDS = 15.0
 
@@ -26,9 +26,8 @@ _LOG_SECONDS = 15.0
 class Progress:
     """Shows examples done, examples a second and time left while its block runs.
 
-    A bar on a terminal, a plain line now and then elsewhere. `count` says how many of `examples`
-    are done, by what every runner leaves in `work_folder` alike; `pause` are the seconds until it
-    is asked again.
+    On a terminal it is a bar, elsewhere a log message now and then. `count` returns how many of
+    `examples` are done, from what is in `work_folder`; `pause`: seconds until the next count.
     """
 
     def __init__(self, examples: int, work_folder: str, count: Callable[[], int]) -> None:
@@ -67,7 +66,7 @@ class Progress:
     def _look(self) -> int:
         started = time.monotonic()
         found = 0
-        with contextlib.suppress(OSError):  # a listing that fails is made again in a moment
+        with contextlib.suppress(OSError):  # the next count will do
             found = self._count()
         self.pause = max(self._poll_seconds, _PAUSE_FACTOR * (time.monotonic() - started))
         return found
@@ -75,7 +74,7 @@ class Progress:
     def _watch(self) -> None:
         done, logged = self._done, time.monotonic()
         while not self._stopped.wait(self.pause):
-            # The work folder goes when the last shard stands: never count backwards.
+            # Files go as they are joined: never count backwards.
             done = max(done, self._look())
             self._bar.update(done - self._bar.n)
             if done == self._examples:

@@ -1,4 +1,4 @@
-"""Jobs that go on without the process that launched them: on Dataflow, or behind a job server."""
+"""Running a graph to its end, also where the job outlives this process: Dataflow, a job server."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from apache_beam.runners.portability import portable_runner
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from depthmask.errors import RunError
+from pipeline.processes.signals import settle
+from pipeline.processes.watch import WorkerGoneError, watched
 from pipeline.run.dataflow import uses_dataflow
 from pipeline.run.local import leashed, reach_loopback
 from pipeline.run.lock import LockLostError
-from pipeline.run.signals import settle
-from pipeline.run.watch import WorkerGoneError, watched
 
 _log = logging.getLogger("depthmask")
-# A worker's exception, as the last line of its traceback has it.
+# A worker's exception, in the last line of its traceback.
 _CAUSE = re.compile(r"[\w.]+(Error|Exception|Interrupt)\b")
 # What Beam says of a worker that is gone.
 _WORKER_GONE = ("Channel closed prematurely", "Socket closed")
@@ -38,10 +38,11 @@ _SUBMIT_SECONDS = 3.0
 
 
 def run_pipeline(pipeline: beam.Pipeline, check: Callable[[], None]) -> None:
-    """Runs a graph to its end. Raises RunError.
+    """Runs a graph and waits until it has ended. Raises RunError where it fails.
 
     `check` is called every few seconds where other processes do the work; what it raises ends the
-    run. Interrupted, or ended so, it cancels a job that would go on without this process.
+    run. On KeyboardInterrupt, and where it is ended so, a job that would go on without this process
+    is cancelled.
     """
     job: RemoteJob | None = None
     submitted = threading.Event()
@@ -76,12 +77,12 @@ def run_pipeline(pipeline: beam.Pipeline, check: Callable[[], None]) -> None:
         elif uses_dataflow(pipeline.options):
             _log.warning("Dataflow may have the job already: look at %s", CONSOLE)
         raise
-    except Exception as error:  # runners raise what they like, with the workers' text in it
+    except Exception as error:  # runners raise exceptions of any type, with workers' text in them
         settle()
         if job and not job.has_ended(error):
             raise RunError(
                 f"Lost contact with {job}; it may still be running: {_cause(error)}\n"
-                f"Before you run the command again, end it: {job.by_hand}"
+                f"Cancel it before you run the command again: {job.by_hand}"
             ) from error
         raise RunError(_cause(error)) from error
     if state != PipelineState.DONE:
@@ -89,7 +90,7 @@ def run_pipeline(pipeline: beam.Pipeline, check: Callable[[], None]) -> None:
 
 
 def _cause(error: Exception) -> str:
-    """What a run failed of, in one line."""
+    """Returns why a run failed, in one line."""
     if isinstance(error, grpc.RpcError):  # a job server's
         return str(error.details())
     lines = [line.strip() for line in str(error).splitlines() if line.strip() not in ("", "None")]
@@ -133,10 +134,10 @@ CONSOLE = "https://console.cloud.google.com/dataflow/jobs"
 
 @dataclass(frozen=True)
 class RemoteJob:
-    """A job that was submitted: what it is called, where it is seen, how a user cancels it.
+    """A submitted job: its name, the address of its page, and how a user cancels it by hand.
 
-    `obeys`: a cancelled job is known to end. Beam's job server for Flink says yes to a cancellation
-    and lets Flink go on.
+    `obeys`: a job that was cancelled does end. Beam's job server for Flink confirms a cancellation
+    but leaves Flink running.
     """
 
     result: PipelineResult
@@ -149,31 +150,34 @@ class RemoteJob:
         return f"{self.name} ({self.address})"
 
     def has_ended(self, error: Exception) -> bool:
-        """Whether the job is over, where waiting for it ended in `error`. Asks nobody."""
+        """Returns whether the job is over, given that waiting for it raised `error`.
+
+        It makes no request.
+        """
         if isinstance(self.result, portable_runner.PipelineResult):
             return not isinstance(error, grpc.RpcError | ConnectionError)
         return bool(self.result.is_in_terminal_state())
 
     def cancel(self) -> None:
-        """Cancels the job, and says so, or how it is done by hand."""
+        """Cancels the job and logs the outcome: also what to do by hand, if it may still run."""
         _log.info("cancelling %s", self)
         try:
             self.result.cancel()
-        except (Exception, KeyboardInterrupt) as error:  # a second Ctrl-C: for want of patience
-            outcome = f"could not be cancelled ({error!r}) and goes on"
+        except (Exception, KeyboardInterrupt) as error:  # a second Ctrl-C
+            outcome = f"could not be cancelled ({error!r}) and is still running"
         else:
             if self.obeys:
                 _log.info("%s is cancelled; its workers end soon", self.name)
                 return
-            outcome = "was told to end, but may go on"
+            outcome = "was told to end, but may still be running"
         _log.warning(
-            "%s %s. Before you run the command again, end it: %s",
+            "%s %s. Cancel it before you run the command again: %s",
             *(self.name, outcome, self.by_hand),
         )
 
 
 def remote_job(result: PipelineResult, options: PipelineOptions) -> RemoteJob | None:
-    """The job that a runner has submitted; None where it ends with this process."""
+    """Returns the job that a runner has submitted; None where it ends with this process."""
     if isinstance(result, portable_runner.PipelineResult):
         if not options.view_as(PortableOptions).job_endpoint:
             return None  # the job server is a child of this process

@@ -1,7 +1,7 @@
-"""The output folder of a command: fresh, unfinished or finished, and whose.
+"""The output folder of a command: whether it is fresh, unfinished or finished, and whose it is.
 
-All deleting is done here: of files with depthmask's own names alone, and in a folder that is
-recognisably depthmask's. `locked` in lock.py is how a command comes to work in a folder.
+Everything that is deleted is deleted here: only files with names of depthmask's own, and only in a
+folder that is recognisably depthmask's. A command works in a folder within `lock.locked`.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ LOCK = "lock.json"
 SET_ASIDE = "manifest-set-aside.json"
 # Inputs that a run is preparing, in a folder of its own.
 _INPUTS = re.compile(rf"inputs-[0-9a-f]{{12}}/({'|'.join(map(re.escape, PREPARED))})")
-# What a command puts into its work folder itself; the rest is that of `transforms.parts`.
+# Names of all files in a work folder that are not those of `transforms.parts`.
 _OWN_WORK = re.compile(rf"lock\.json(\.[0-9a-f]{{32}})?|{PROVENANCE}|{SET_ASIDE}|{_INPUTS.pattern}")
 
 
 class State(enum.Enum):
-    """What an output folder holds."""
+    """What an output folder holds; the values are for messages."""
 
     FRESH = "nothing"
     UNFINISHED = "an unfinished"
@@ -64,8 +64,8 @@ class State(enum.Enum):
 class Kind:
     """What a folder is for.
 
-    `last_file` is written last: where it is, the folder is finished. `keys`: of its
-    provenance. `remedy`: what to do about a folder that holds another job's work.
+    `last_file` is written last: a folder that has it is finished. `keys`: some that its provenance
+    has. `remedy`: what to do about a folder that holds another job's work.
     """
 
     noun: str
@@ -91,9 +91,9 @@ def _unchecked() -> None:
 class Workspace:
     """The output folder of a command, on any file system that Beam knows.
 
-    Provenance is what decides the bytes of what the folder holds, as JSON has it. `check` is called
-    before anything gets its final name, and before anything is deleted; it raises where the folder
-    has become another run's.
+    Its provenance is what decides the bytes of its files, as JSON. `check` is called before
+    anything gets its final name, and before anything is deleted; it raises where the folder has
+    become another run's.
 
     What a run has ready to be renamed, the next that takes the folder over deletes first
     (`delete_partial`). So a run that stood still meanwhile finds either that, or by `check` that it
@@ -127,7 +127,7 @@ class Workspace:
     # What is there
 
     def state(self) -> State:
-        """Looks what is there. Raises UserError for a folder that holds something else."""
+        """Returns what the folder holds. Raises UserError where that is not depthmask's."""
         names = self._names()
         cut = self._is_cut(names)
         finished = self.kind.last_file in names and not cut
@@ -166,9 +166,10 @@ class Workspace:
         return False
 
     def _is_begun(self) -> bool:
-        """Whether the work folder has provenance, damaged or not.
+        """Returns whether the work folder says what was begun in it, damaged or not.
 
-        Raises UserError where it does not have ours, nor only files with names of our own.
+        Raises UserError where it is somebody else's: it has neither provenance of this kind, nor
+        only files with names of our own.
         """
         path = self.work_path(PROVENANCE)
         begun = exists(path)
@@ -180,8 +181,8 @@ class Workspace:
         for name in self._work_names():
             if not (is_own(name) or name.rsplit("/", 1)[-1].startswith(".")):
                 raise UserError(
-                    f"{self.work_path(name)} is none of depthmask's files, and its folder is where "
-                    "unfinished work is kept. Move it away, or give a new folder."
+                    f"{self.work_path(name)} is not a file of depthmask's, but in the folder for "
+                    "its unfinished work. Move it away, or give a new folder."
                 )
         return begun
 
@@ -195,12 +196,12 @@ class Workspace:
 
     def _foreign(self, path: str) -> UserError:
         return UserError(
-            f"{path} is damaged, or is none of a depthmask {self.kind.noun}. Move it away, or give "
-            "a new folder."
+            f"{path} is damaged, or not of a depthmask {self.kind.noun}. Move it away, or give a "
+            "new folder."
         )
 
     def read_manifest(self) -> dict[str, Any]:
-        """What the last file says of the finished folder."""
+        """Returns what the last file says of a finished folder."""
         path = self.path(self.kind.last_file)
         with contextlib.suppress(ValueError):
             found = json.loads(read_file(path))
@@ -209,9 +210,9 @@ class Workspace:
         raise self._foreign(path)
 
     def read_provenance(self, state: State) -> dict[str, Any] | None:
-        """What decides the bytes of the finished or unfinished work in this folder.
+        """Returns the provenance of what is finished or unfinished in the folder.
 
-        None where that is lost, as it may be after a power cut.
+        None where it is lost, as it may be after a power cut.
         """
         if state is State.FINISHED:
             return dict(self.read_manifest()["provenance"])
@@ -221,7 +222,7 @@ class Workspace:
             return None
 
     def refuse_another(self, state: State, provenance: dict[str, Any]) -> None:
-        """Raises UserError, naming what differs, where the folder holds another job's work."""
+        """Raises UserError, naming what differs, where another job's work is in the folder."""
         found = self.read_provenance(state)
         if found is None:
             raise UserError(f"{self.work_path(PROVENANCE)} is damaged. {self.kind.remedy}")
@@ -258,11 +259,11 @@ class Workspace:
         self._rename(path, self.path(name))
 
     def write(self, name: str, parts: Iterable[bytes]) -> int:
-        """Writes a file of the output, which is whole or missing; returns its CRC-32C."""
+        """Writes an output file, renamed into place when it is whole; returns its CRC-32C."""
         return self._write(self.path(name), self.work_path(name), parts)
 
     def write_provenance(self, provenance: dict[str, Any]) -> None:
-        """Says what is being made here: until the last file is there, the folder is unfinished."""
+        """Makes the folder an unfinished one of this provenance."""
         path = self.work_path(PROVENANCE)
         self._write(path, path, [json.dumps(provenance, indent=2, ensure_ascii=False).encode()])
 
@@ -285,9 +286,9 @@ class Workspace:
     # What is deleted
 
     def delete_all(self, inputs: str) -> None:
-        """Deletes a dataset with all that was unfinished of it, but for the folder `inputs`.
+        """Deletes a dataset, finished or not, but not the inputs that were just prepared.
 
-        Interrupted, it leaves an unfinished dataset of no job, which only --restart takes up.
+        If interrupted, it leaves an unfinished dataset of no job, which only --restart accepts.
         """
         kept = inputs.removeprefix(join(self.work_folder, ""))
         self.write_provenance({})
@@ -310,10 +311,9 @@ class Workspace:
         self._delete_work(lambda name: is_half_written(name, names) or bool(_INPUTS.match(name)))
 
     def delete_work_folder(self) -> None:
-        """Deletes what no later run needs.
+        """Deletes what no later run needs of the work folder, but not the lock.
 
-        That is everything where nothing was begun or nothing is left to do, and else the inputs
-        that were prepared for a comparison alone.
+        Of unfinished work, that is only the inputs, which each run prepares anew.
         """
         if exists(self.work_path(PROVENANCE)) and not exists(self.path(self.kind.last_file)):
             self._delete_work(lambda name: bool(_INPUTS.match(name)))
@@ -322,7 +322,7 @@ class Workspace:
             self._delete_work(lambda name: True)
 
     def _delete_work(self, wanted: Callable[[str], bool]) -> None:
-        """Deletes files of the work folder, but never the lock or a file of another's."""
+        """Deletes wanted files of the work folder, but never the lock, nor somebody else's."""
         self._delete(
             self.work_path(name)
             for name in self._work_names()
@@ -339,20 +339,20 @@ class Workspace:
             delete_files(paths)
 
     def delete_empty_folders(self) -> None:
-        """Deletes the work folder where nothing is left in it."""
+        """Deletes the work folder if it has no more files."""
         if is_local(self.output):
             for folder, _, _ in os.walk(self.work_folder, topdown=False):
-                with contextlib.suppress(OSError):  # for one that is not empty
+                with contextlib.suppress(OSError):  # it is not empty
                     os.rmdir(folder)
 
 
 def is_own(name: str) -> bool:
-    """Whether `name`, in the work folder, is that of one of depthmask's files."""
+    """Returns whether depthmask writes files of this `name`, relative to the work folder."""
     return bool(_OWN_WORK.fullmatch(name)) or is_work_file(name)
 
 
 def differences(before: Any, now: Any, key: str = "") -> list[str]:
-    """Where two nested dicts differ, as ``key.path: before → now`` lines."""
+    """Returns where two nested dicts differ, as lines ``key.path: before → now``."""
     if isinstance(before, dict) and isinstance(now, dict):
         return [
             line

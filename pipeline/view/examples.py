@@ -16,8 +16,8 @@ from PIL import Image
 from depthmask.errors import UserError
 from depthmask.manifest import ShardEntry
 from depthmask.plasma import PLASMA
-from pipeline.dataset.opened import Dataset
-from transforms.depth.storage import grey_depth
+from pipeline.dataset import Dataset
+from transforms.depth import grey_depth
 from transforms.elements import Placement
 from transforms.io.files import open_file
 from transforms.io.records import parse_example, read_records

@@ -10,7 +10,7 @@ from PIL import Image
 
 from depthmask.manifest import INDEX
 from depthmask.plasma import PLASMA
-from pipeline.dataset.opened import Dataset
+from pipeline.dataset import Dataset
 from transforms.index import read_index
 from transforms.io.files import open_file
 

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from depthmask.plasma import PLASMA
-from pipeline.dataset.opened import Dataset, open_dataset
-from pipeline.plan.plan import shards_text
+from pipeline.dataset import Dataset, open_dataset
+from pipeline.plan import shards_text
 from pipeline.view.examples import (
     Example,
     check_is_new,

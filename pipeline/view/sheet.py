@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from depthmask.manifest import DepthMeaning
-from pipeline.dataset.opened import open_dataset
+from pipeline.dataset import open_dataset
 from pipeline.view.examples import (
     Example,
     check_is_new,
@@ -39,7 +38,7 @@ def write_sheet(dataset_path: str, picture_path: Path, examples: int) -> int:
     with reading_from(dataset_path):
         inputs = PreparedInputs(PreparedSource.of_dataset(dataset_path))
         rows = [
-            _row(example, inputs, dataset.manifest.depth)
+            _row(example, inputs)
             for shard, wanted in in_proportion(dataset, examples)
             for example in first_examples(dataset, shard, wanted)
         ]
@@ -50,9 +49,7 @@ def write_sheet(dataset_path: str, picture_path: Path, examples: int) -> int:
     return len(rows)
 
 
-def _row(
-    example: Example, inputs: PreparedInputs, meaning: DepthMeaning | None
-) -> list[Image.Image]:
+def _row(example: Example, inputs: PreparedInputs) -> list[Image.Image]:
     background = to_image(inputs.background(example.placement.background))
     pictures = [background, open_image(example.image), open_image(example.mask).convert("L")]
     if example.depth:

@@ -96,6 +96,11 @@ class DepthStage:
     settings: DepthSettings
     canvas: PictureSize
 
+    @classmethod
+    def of(cls, model: ModelChoice, settings: DepthSettings, canvas: PictureSize) -> DepthStage:
+        """Raises UserError where the model and the settings do not go together."""
+        return cls(model, model.interface(settings), settings, canvas)
+
     def load(self) -> DepthModel:
         """Loads the model. Raises DepthModelError where it cannot be used."""
         return DepthModel(self, self.model.load(self))

@@ -27,11 +27,6 @@ _READ_BYTES = 2**20
 _REQUESTS = 16
 
 
-def crc_text(crc: int) -> str:
-    """Returns a CRC-32C as the manifest has it: eight hexadecimal digits."""
-    return f"{crc:08x}"
-
-
 @dataclass(frozen=True)
 class FileEntry:
     """A file that a listing found."""

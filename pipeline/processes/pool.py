@@ -12,8 +12,8 @@ from multiprocessing.connection import wait
 from types import TracebackType
 from typing import ParamSpec, TypeVar
 
-from pipeline.run.signals import settle, signals_held, take_signals
-from pipeline.run.watch import WorkerGoneError
+from pipeline.processes.signals import settle, signals_held, take_signals
+from pipeline.processes.watch import WorkerGoneError
 
 _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")

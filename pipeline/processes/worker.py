@@ -1,11 +1,11 @@
-"""A worker process of Beam's on this machine: ``python -m pipeline.run.worker LEASH``."""
+"""A worker process of Beam's on this machine: ``python -m pipeline.processes.worker LEASH``."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from pipeline.run.leash import take
+from pipeline.processes.leash import take
 
 
 def main() -> None:

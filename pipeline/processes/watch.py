@@ -14,7 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, wait
 from typing import Any, TypeVar
 
 from depthmask.errors import RunError
-from pipeline.run.signals import settle, take_signals
+from pipeline.processes.signals import settle, take_signals
 
 _Result = TypeVar("_Result")
 # What Beam's thread that waits for a worker process raises where that fails or is killed.

@@ -1,7 +1,8 @@
 """A leash: what takes it ends as soon as its holder lets go, or is gone.
 
 The holder need not know who has taken it: a process that takes it only later ends at once. As a
-program, runs a command that knows of no leash: ``python -m pipeline.run.leash LEASH COMMAND …``.
+program, ``python -m pipeline.processes.leash LEASH COMMAND …``, it runs a command that knows of no
+leash.
 """
 
 from __future__ import annotations
