@@ -44,5 +44,5 @@ setup(
             "tensorflow-io==0.37.1",
         ],
     },
-    entry_points={"console_scripts": ["depthmask=pipeline.cli:run"]},
+    entry_points={"console_scripts": ["depthmask=pipeline.__main__:run"]},
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import os
 import platform
 import sys
 from pathlib import Path
@@ -12,13 +11,14 @@ from pathlib import Path
 from depthmask.errors import UserError
 from pipeline.cli import positive
 from pipeline.inputs import InputFolders, find_pictures
+from pipeline.processes.cores import usable_cores
 from scenes import write_samples
 from transforms.codecs import encoder_versions
 
 CANVAS = 160
 QUALITY = 50
 THRESHOLD = 128
-CORES = os.cpu_count() or 1
+CORES = usable_cores()
 _SAMPLES = 20  # backgrounds, and foregrounds, to draw where no folders are given
 
 

@@ -28,7 +28,9 @@ import keras
 import numpy as np
 from keras import layers
 
-CORES = os.cpu_count() or 1
+from pipeline.processes.cores import usable_cores
+
+CORES = usable_cores()
 _KERAS_FILE, _WEIGHTS_FILE = "densedepth.keras", "densedepth.h5"
 BATCH = 2  # that of the five teams' notebooks
 

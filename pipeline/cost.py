@@ -58,7 +58,8 @@ class Estimate:
         )
         if self.empty_masks:
             lines.append(
-                f"  about {self.empty_masks:.0%} of the masks are empty: nothing is seen of the foreground"
+                f"  about {self.empty_masks:.0%} of the masks are empty: "
+                "nothing of the foreground is seen"
             )
         if self.worker:
             lines.append(f"  {self.worker.cost(plan.examples)}")

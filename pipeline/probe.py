@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 import numpy as np
 
-from depthmask.errors import DepthModelError, UserError
+from depthmask.errors import DepthModelError, RunError
 from pipeline.dataset import DepthInfo
 from pipeline.job import Draft
+from pipeline.processes.pool import WorkerPool
+from pipeline.processes.watch import WorkerGoneError
 from transforms.compose import compose_chunk
 from transforms.depth import DepthStage, is_flat
 from transforms.elements import ChunkKey, ChunkSpec
@@ -40,18 +39,16 @@ def probe(draft: Draft) -> Probe:
     """Makes the first examples.
 
     With depth in a process of its own: this one needs no TensorFlow. Raises UserError where the
-    model cannot be loaded or its depth would make a worthless dataset.
+    model cannot be loaded or its depth would make a worthless dataset, RunError where that process
+    is gone.
     """
     if draft.depth is None:
         return _probe(draft)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as executor:
-        try:
-            return executor.submit(_probe, draft).result()
-        except BrokenProcessPool as error:
-            raise UserError(
-                f"{draft.depth.model}: loading the model ended its process; perhaps memory ran out."
-            ) from error
+    try:
+        with WorkerPool(1) as pool:
+            return pool.submit(_probe, draft).result()
+    except WorkerGoneError as error:
+        raise RunError(f"{draft.depth.model}: while it was loaded, {error}") from error
 
 
 def _probe(draft: Draft) -> Probe:

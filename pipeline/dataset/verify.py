@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import multiprocessing
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +17,8 @@ from depthmask.tally import Tally
 from pipeline.dataset.finish import statistics_json
 from pipeline.dataset.opened import Dataset, check_files, check_plan, open_dataset
 from pipeline.plan import Plan
+from pipeline.processes.cores import usable_cores
+from pipeline.processes.pool import WorkerPool
 from transforms.codecs import encode_image, encode_mask
 from transforms.cutout import binarise, paste_mask, resize
 from transforms.elements import Placement, ShardKey
@@ -212,14 +212,12 @@ def _check_examples(
         for shard in shards
     ]
     reports = []
-    # Spawned, not forked: TensorFlow does not survive a fork.
-    context = multiprocessing.get_context("spawn")
     with (
-        ProcessPoolExecutor(os.cpu_count(), mp_context=context) as executor,
+        WorkerPool(usable_cores()) as pool,
         tqdm(total=len(shards), unit="shard", disable=None) as bar,
     ):
         futures = [
-            executor.submit(check_shard, dataset.path, number, start, limit)
+            pool.submit(check_shard, dataset.path, number, start, limit)
             for number, (start, limit) in enumerate(zip(starts, limits, strict=True))
         ]
         for future in futures:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from pipeline.inputs.decoding import BadPicture
 from pipeline.inputs.findings import Finding, listing
 from pipeline.inputs.folders import InputFile, InputFolders, find_inputs
 from pipeline.inputs.foregrounds import NO_SHAPE, prepare_foreground
+from pipeline.processes.cores import usable_cores
 from pipeline.recipes import Recipe
 from transforms.cutout import binarise
 from transforms.io.files import create_file, join
@@ -256,7 +256,10 @@ def _in_parallel(
             return error
 
     # Windows of files, so that prepared pictures never pile up in memory.
-    with ThreadPoolExecutor(os.cpu_count()) as executor:
+    executor = ThreadPoolExecutor(usable_cores())
+    try:
         for start in range(0, len(files), _WINDOW):
             window = files[start : start + _WINDOW]
             yield from zip(window, executor.map(attempt, window), strict=True)
+    finally:
+        executor.shutdown(cancel_futures=True)
