@@ -365,6 +365,7 @@ def small_model() -> Any:
     """Every known kind of layer in a Keras 2 model, [h, w] to [h / 2, w / 2]."""
     import tf_keras
 
+    tf_keras.backend.clear_session()  # layers are named by number, from the first on
     tf_keras.utils.set_random_seed(3)
     layers = tf_keras.layers
 
