@@ -76,6 +76,7 @@ train: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks.compose
 	$(BIN)/python -m benchmarks.runners
+	$(BIN)/python -m benchmarks.host
 	$(BIN)/python -m benchmarks.depth
 
 clean:

@@ -23,6 +23,7 @@ setup(
         "google-cloud-storage>=2.18",
         "google-crc32c>=1.5",
         "h5py>=3.10",
+        "imagecodecs>=2024.6.1",
         "numpy>=1.26,<3",
         "pillow>=11",
         "protobuf>=4.25",
@@ -43,5 +44,5 @@ setup(
             "tensorflow-io==0.37.1",
         ],
     },
-    entry_points={"console_scripts": ["depthmask=pipeline.cli:run"]},
+    entry_points={"console_scripts": ["depthmask=pipeline.__main__:run"]},
 )

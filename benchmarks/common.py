@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import os
 import platform
 import sys
 from pathlib import Path
 
-from PIL import features
-
 from depthmask.errors import UserError
 from pipeline.cli import positive
 from pipeline.inputs import InputFolders, find_pictures
+from pipeline.processes.cores import usable_cores
 from scenes import write_samples
+from transforms.codecs import encoder_versions
 
 CANVAS = 160
 QUALITY = 50
 THRESHOLD = 128
-CORES = os.cpu_count() or 1
+CORES = usable_cores()
 _SAMPLES = 20  # backgrounds, and foregrounds, to draw where no folders are given
 
 
-def parser(description: str, examples: int) -> argparse.ArgumentParser:
-    """A parser with the arguments that every benchmark has."""
-    parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that say where the pictures are."""
     parser.add_argument("--backgrounds", metavar="DIR", help="without folders, samples are drawn")
     parser.add_argument("--foregrounds", metavar="DIR", help="cut-outs (RGBA)")
+
+
+def parser(description: str, examples: int) -> argparse.ArgumentParser:
+    """A parser with the arguments that every benchmark of the whole pipeline has."""
+    parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
+    add_inputs(parser)
     parser.add_argument(
         "--examples",
         type=positive,
@@ -53,7 +57,11 @@ def input_folders(arguments: argparse.Namespace, folder: Path) -> InputFolders:
 
 def combinations(folders: InputFolders) -> int:
     """Pairs of a background and a foreground, plain and mirrored."""
-    return 2 * len(find_pictures(folders.backgrounds)) * len(find_pictures(folders.foregrounds))
+    return (
+        2
+        * len(find_pictures(folders.backgrounds).pictures)
+        * len(find_pictures(folders.foregrounds).pictures)
+    )
 
 
 def settings(places: int) -> list[str]:
@@ -73,10 +81,10 @@ def machine() -> str:
     """The machine and the versions that decide how fast things are, in two lines."""
     names = ("depthmask", "apache-beam", "numpy", "pillow")
     versions = [f"{name} {importlib.metadata.version(name)}" for name in names]
-    jpeg = f"libjpeg-turbo {features.version('libjpeg_turbo')}"
+    versions += [f"{name} {version}" for name, version in encoder_versions().items()]
     return (
         f"{CORES} cores, {_cpu_model()}, {platform.system()}\n"
-        f"Python {platform.python_version()}, {', '.join(versions)}, {jpeg}"
+        f"Python {platform.python_version()}, {', '.join(versions)}"
     )
 
 

@@ -39,7 +39,7 @@ def make_pictures(folder: Path, count: int) -> InputFolders:
     rng = np.random.default_rng(0)
     for kind in ("backgrounds", "foregrounds"):
         (folder / kind).mkdir()
-        paths = [file.path for file in find_pictures(str(folder / "drawn" / kind))]
+        paths = [file.path for file in find_pictures(str(folder / "drawn" / kind)).pictures]
         drawn = [np.asarray(Image.open(path)).astype(np.int16) for path in paths]
         for i in range(count):
             pixels = drawn[i % DRAWN].copy()
@@ -102,9 +102,9 @@ def main() -> None:
                     f"{len(backgrounds):,} of {count:,} backgrounds in "
                     f"{backgrounds.bytes / 2**20:.0f} MiB, "
                     f"{len(foregrounds):,} of {2 * count:,} cut-outs in "
-                    f"{foregrounds.bytes / 2**20:.0f} MiB, blend terms of "
-                    f"{len(inputs.kept_blend_terms):,} in "
-                    f"{inputs.kept_blend_terms.bytes / 2**20:.0f} MiB, "
+                    f"{foregrounds.bytes / 2**20:.0f} MiB, of these ready to paste "
+                    f"{len(inputs.kept_stamps):,} in "
+                    f"{inputs.kept_stamps.bytes / 2**20:.0f} MiB, "
                     f"{inputs.read / examples:.0%} of examples read their background"
                 )
 

@@ -156,11 +156,13 @@ class Tally:
 
     `moments`: by kind, which is one of `KINDS`. `picture_bytes`: what the encoded
     pictures of each feature (``image`` …) come to. `left_out`: in the order of the examples.
+    `empty_masks`: examples of whose foreground nothing is seen.
     """
 
     moments: Mapping[str, Moments] = field(default_factory=dict)
     picture_bytes: Mapping[str, int] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
+    empty_masks: int = 0
 
     def __add__(self, other: Tally) -> Tally:
         return Tally.total((self, other))
@@ -171,13 +173,15 @@ class Tally:
         moments: dict[str, Moments] = {}
         picture_bytes: Counter[str] = Counter()
         left_out: list[LeftOut] = []
+        empty_masks = 0
         for tally in tallies:
             for kind, more in tally.moments.items():
                 moments[kind] = moments[kind] + more if kind in moments else more
             picture_bytes.update(tally.picture_bytes)
             left_out += tally.left_out
+            empty_masks += tally.empty_masks
         ordered = {kind: moments[kind] for kind in KINDS if kind in moments}
-        return cls(ordered, dict(picture_bytes), tuple(left_out))
+        return cls(ordered, dict(picture_bytes), tuple(left_out), empty_masks)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON keeps it; `from_json` is its inverse."""
@@ -185,6 +189,7 @@ class Tally:
             "moments": {kind: m.to_json() for kind, m in sorted(self.moments.items())},
             "picture_bytes": dict(self.picture_bytes),
             "left_out": [example.to_json() for example in self.left_out],
+            "empty_masks": self.empty_masks,
         }
 
     @classmethod
@@ -195,4 +200,5 @@ class Tally:
             moments=get("moments", dict_of(Moments.from_json, one_of(*KINDS))),
             picture_bytes=get("picture_bytes", dict_of(count)),
             left_out=get("left_out", tuple_of(LeftOut.from_json)),
+            empty_masks=get("empty_masks", count),
         )

@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import logging
 import os
-import signal
 import sys
 import tempfile
 import threading
@@ -23,25 +22,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from depthmask.errors import RunError, UserError
 from depthmask.manifest import ERRORS
+from pipeline.processes.signals import STOPPED, interrupted, say_stopped
 
 if TYPE_CHECKING:
     from pipeline.dataset import Dataset
     from pipeline.request import Request
-
-STOPPED = 130
-
-
-def run() -> None:
-    """The command's entry point: `main` as a process of its own."""
-    # A machine that is about to go away says so by SIGTERM: end as cleanly as by Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    code = main()
-    if code == STOPPED:
-        # Beam's threads would wait for its workers; these end by themselves once this process has.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,19 +45,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with _messages_shown():
         try:
             return command.run(namespace)
-        except UserError as error:
-            print(f"depthmask: {error}", file=sys.stderr)
-            return 2
-        except RunError as error:
-            print(f"depthmask: the run failed: {error}", file=sys.stderr)
-            print("What is finished is kept: run the same command again to go on.", file=sys.stderr)
-            return 1
-        except OSError as error:
-            print(f"depthmask: {error}", file=sys.stderr)
-            return 1
-        except KeyboardInterrupt:
-            print("depthmask: stopped. Run the same command again to go on.", file=sys.stderr)
-            return STOPPED
+        except (Exception, KeyboardInterrupt) as error:
+            return _exit_code(error)
+
+
+def _exit_code(error: BaseException) -> int:
+    """Tells the user what ended a command; returns its exit code. Raises what is a bug."""
+    if interrupted() or isinstance(error, KeyboardInterrupt):
+        say_stopped()
+        return STOPPED
+    if not isinstance(error, UserError | RunError | OSError):
+        raise error
+    failed = "the run failed: " if isinstance(error, RunError) else ""
+    print(f"depthmask: {failed}{error}", file=sys.stderr)
+    if failed:
+        print("What is finished is kept: run the same command again to go on.", file=sys.stderr)
+    return 2 if isinstance(error, UserError) else 1
 
 
 def _parser(arguments: Sequence[str]) -> ArgumentParser:
@@ -137,6 +125,9 @@ def _beam_log(verbose: bool) -> Iterator[None]:
         if terminal is sys.__stderr__:
             sys.stderr = replacement
         os.dup2(log.fileno(), 2)
+        # Beam would make one itself, for what is standard error then.
+        handler = logging.StreamHandler(log)
+        logging.getLogger().addHandler(handler)
         threading.excepthook = lambda _: None  # Beam's threads, when a worker is gone
         handler = logging.StreamHandler(log)  # else this process's own go to the terminal
         logging.getLogger().addHandler(handler)
@@ -152,6 +143,7 @@ def _beam_log(verbose: bool) -> Iterator[None]:
         finally:
             logging.getLogger().removeHandler(handler)
             threading.excepthook = threading.__excepthook__
+            logging.getLogger().removeHandler(handler)
             os.dup2(inherited, 2)
             os.close(inherited)
             sys.stderr = terminal
@@ -188,6 +180,8 @@ class Samples(Command):
     def run(self, arguments: Namespace) -> int:
         from tqdm import tqdm
 
+        from pipeline.processes.cores import usable_cores
+        from pipeline.processes.pool import WorkerPool
         from scenes import write_samples
 
         def show(done: int, total: int) -> None:
@@ -195,7 +189,7 @@ class Samples(Command):
             bar.update(done - bar.n)
 
         try:
-            with tqdm(unit="picture", disable=None) as bar:
+            with tqdm(unit="picture", disable=None) as bar, WorkerPool(usable_cores()) as pool:
                 write_samples(
                     arguments.directory,
                     arguments.backgrounds,
@@ -203,6 +197,7 @@ class Samples(Command):
                     arguments.size,
                     arguments.seed,
                     progress=show,
+                    executor=pool,
                 )
         except (ValueError, FileExistsError) as error:
             raise UserError(str(error)) from error
@@ -475,6 +470,9 @@ def _print_dataset(dataset: Dataset) -> int:
             " ".join(f"{value:.6f}" for value in values) for values in (moments.mean, moments.std)
         )
         print(f"{kind.replace('_', ' '):18}{mean:37}{std}")
+    empty = manifest.tally.empty_masks
+    if empty:
+        print(f"{empty:,} masks are empty: nothing is seen of their foregrounds")
     print(f"The dataset is in {dataset.path}")
     print(f"See it:   depthmask gallery {dataset.path} gallery.html")
     print(f"Check it: depthmask verify {dataset.path}")

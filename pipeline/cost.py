@@ -34,11 +34,13 @@ class Worker:
 class Estimate:
     """What a request would make. As text: counts, shards, estimated bytes and the whole recipe.
 
-    `findings`: what is wrong with the inputs. `worker`: the text has what it would cost.
+    `empty_masks`: the share of examples of whose foreground nothing is seen. `findings`: what is
+    wrong with the inputs. `worker`: the text has what it would cost.
     """
 
     plan: Plan
     bytes_an_example: float
+    empty_masks: float
     findings: tuple[Finding, ...]
     worker: Worker | None = None
 
@@ -54,6 +56,11 @@ class Estimate:
             f"  about {size_text(plan.examples * size)} in all ({size:,.0f} bytes an example), "
             "and as much again while it is being made"
         )
+        if self.empty_masks:
+            lines.append(
+                f"  about {self.empty_masks:.0%} of the masks are empty: "
+                "nothing of the foreground is seen"
+            )
         if self.worker:
             lines.append(f"  {self.worker.cost(plan.examples)}")
         return "\n".join([*lines, "", plan.recipe.to_yaml().rstrip()])
@@ -64,6 +71,12 @@ def estimate(request: Request, worker: Worker | None = None) -> Estimate:
     with tempfile.TemporaryDirectory() as folder:
         inputs = prepare_inputs(request.folders, request.recipe, folder, request.skip_bad_inputs)
         draft = Draft.of(request.recipe, inputs.source, request.depth_model)
-        size = probe(draft).bytes_an_example
+        probed = probe(draft)
     log_findings(inputs.findings)
-    return Estimate(draft.plan, size, tuple(inputs.findings), worker)
+    return Estimate(
+        plan=draft.plan,
+        bytes_an_example=probed.bytes_an_example,
+        empty_masks=probed.empty_masks,
+        findings=tuple(inputs.findings),
+        worker=worker,
+    )

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
-import zlib
 from collections.abc import Sequence
 
-import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import PipelineOptions
 
-from depthmask.errors import UserError
 from depthmask.manifest import PREPARED, Manifest, Provenance
 from pipeline.dataset import Dataset, DatasetDescription, DepthInfo, open_dataset
-from pipeline.graph import build_graph
 from pipeline.inputs import PreparedSet, log_findings, prepare_inputs
 from pipeline.job import Draft, Job
+from pipeline.making import is_damaged, remake, run_job
 from pipeline.probe import probe
 from pipeline.request import Request
-from pipeline.run import INPUTS, Progress, State, Workspace, check_disk_space, locked
-from pipeline.run.dataflow import depth_device, resource_hints
+from pipeline.run import State, Workspace, check_disk_space, locked
+from pipeline.run.dataflow import depth_device
 from pipeline.run.options import pipeline_options
-from pipeline.run.submit import run_pipeline
-from transforms.io.files import AnyPath, checked_path, join, rename_file
+from transforms.codecs import encoder_versions
+from transforms.io.files import AnyPath, checked_path, join
 
 _log = logging.getLogger("depthmask")
 # A change of any of these may change bytes.
@@ -48,11 +44,9 @@ def generate(
     paths = {"--output": output, "--depth-model": model.path if model else ""}
     beam_options = pipeline_options(options, paths, depth=model is not None)
     FileSystems.set_options(beam_options)  # credentials: Beam itself would set them only later
-    workspace = Workspace(output)
-    with locked(workspace) as found:
-        inputs = prepare_inputs(
-            request.folders, request.recipe, workspace.work_path(INPUTS), request.skip_bad_inputs
-        )
+    with locked(Workspace(output)) as workspace:
+        found, folder = workspace.state(), workspace.new_inputs_folder()
+        inputs = prepare_inputs(request.folders, request.recipe, folder, request.skip_bad_inputs)
         draft = Draft.of(request.recipe, inputs.source, model)
         state = State.FRESH if restart else found
         probed = probe(draft) if draft.depth or state is State.FRESH else None
@@ -68,43 +62,28 @@ def generate(
                 output, "the dataset", needed, workspace.total_bytes() if restart else 0
             )
         if restart:  # only now that nothing is refused any more
-            workspace.delete_all()
-        if state is State.FINISHED:
-            manifest = open_dataset(output).manifest
+            workspace.delete_all(folder)
+        elif state is not State.FRESH and workspace.read_provenance(state) is not None:
             workspace.refuse_another(state, provenance)
-            _check_shards_are_there(workspace, manifest)
-            _log.info("nothing is left to do")
-        else:
+        job = Job(draft.recipe, inputs.source.moved(output), draft.depth, description)
+
+        def place_inputs() -> None:
+            for name in PREPARED:
+                workspace.place(join(folder, name), name)
+
+        if state is not State.FINISHED:
             if state is State.UNFINISHED:
-                workspace.refuse_another(state, provenance)
-                workspace.delete_partial()
                 _log.info("going on with the unfinished run")
             workspace.write_provenance(provenance)
-            for name in PREPARED:
-                rename_file(join(workspace.work_path(INPUTS), name), workspace.path(name))
-            source = inputs.source.moved(output)
-            run_job(Job(draft.recipe, source, draft.depth, description), beam_options)
+            workspace.delete_others(job.store.sizes_by_name)
+            place_inputs()
+            run_job(job, workspace, beam_options)
+        elif is_damaged(opened := open_dataset(output), workspace):
+            place_inputs()
+            remake(opened, job, workspace, beam_options)
+        else:
+            _log.info("nothing is left to do")
         return open_dataset(output)
-
-
-def _check_shards_are_there(workspace: Workspace, manifest: Manifest) -> None:
-    sizes = workspace.sizes()
-    for shard in manifest.shards:
-        if sizes.get(shard.file) != shard.bytes:
-            raise UserError(
-                f"{workspace.path(shard.file)} is missing or damaged. Repair it with: "
-                f"depthmask verify --repair {workspace.output}"
-            )
-
-
-def run_job(job: Job, options: PipelineOptions) -> None:
-    """Runs the graph over a workspace whose run is written down. Raises RunError."""
-    _log.info(job.plan.summary)
-    pipeline = beam.Pipeline(options=options)
-    build_graph(pipeline, job, resource_hints(options, depth=job.depth is not None))
-    store, sizes = job.store, job.store.sizes_by_name
-    with Progress(job.plan.examples, store.work_folder, lambda: store.count_examples(sizes)):
-        run_pipeline(pipeline)
 
 
 def _describe(
@@ -121,7 +100,7 @@ def _describe(
             recipe=draft.recipe.model_dump(mode="json"),
             inputs=inputs.checksums,
             depth_model=depth.model if depth else None,
-            versions=versions | {"zlib": zlib.ZLIB_RUNTIME_VERSION} | device,
+            versions=versions | encoder_versions() | device,
         ),
         backgrounds=len(inputs.source.backgrounds),
         foregrounds=len(inputs.source.foregrounds),

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pipeline.dataset import DatasetDescription
 from pipeline.plan import Plan
 from pipeline.recipes import Recipe
-from pipeline.run import provenance_checksum
 from transforms.depth import DepthStage, ModelChoice, PictureSize
 from transforms.encode import RecordEncoder
+from transforms.parts import provenance_checksum
 from transforms.prepared import PreparedSource
 from transforms.segments import ShardStore
 
@@ -47,6 +47,7 @@ class Draft:
             mask=self.recipe.masks,
             binary_masks=not self.recipe.masks.soft,
             depth=self.depth.settings if self.depth else None,
+            compression=self.recipe.compression,
         )
 
 

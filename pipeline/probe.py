@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 import numpy as np
 
-from depthmask.errors import DepthModelError, UserError
+from depthmask.errors import DepthModelError, RunError
 from pipeline.dataset import DepthInfo
 from pipeline.job import Draft
+from pipeline.processes.pool import WorkerPool
+from pipeline.processes.watch import WorkerGoneError
 from transforms.compose import compose_chunk
 from transforms.depth import DepthStage, is_flat
 from transforms.elements import ChunkKey, ChunkSpec
@@ -26,28 +25,30 @@ _CLIPPED = 0.01
 
 @dataclass(frozen=True)
 class Probe:
-    """What the first examples show: `depth` of their depth maps (None: there are none)."""
+    """What the first examples show: `depth` of their depth maps (None: there are none).
+
+    `empty_masks`: the share of examples of whose foreground nothing is seen.
+    """
 
     depth: DepthInfo | None
     bytes_an_example: float
+    empty_masks: float
 
 
 def probe(draft: Draft) -> Probe:
     """Makes the first examples.
 
     With depth in a process of its own: this one needs no TensorFlow. Raises UserError where the
-    model cannot be loaded or its depth would make a worthless dataset.
+    model cannot be loaded or its depth would make a worthless dataset, RunError where that process
+    is gone.
     """
     if draft.depth is None:
         return _probe(draft)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as executor:
-        try:
-            return executor.submit(_probe, draft).result()
-        except BrokenProcessPool as error:
-            raise UserError(
-                f"{draft.depth.model}: loading the model ended its process; perhaps memory ran out."
-            ) from error
+    try:
+        with WorkerPool(1) as pool:
+            return pool.submit(_probe, draft).result()
+    except WorkerGoneError as error:
+        raise RunError(f"{draft.depth.model}: while it was loaded, {error}") from error
 
 
 def _probe(draft: Draft) -> Probe:
@@ -65,7 +66,8 @@ def _probe(draft: Draft) -> Probe:
         depth = _depth_info(stage, depths)
         chunk = dataclasses.replace(chunk, depths=depths)
     encoded = draft.encoder.encode(chunk)
-    return Probe(depth, len(encoded.records) / (encoded.key.examples - len(encoded.tally.left_out)))
+    examples = encoded.key.examples - len(encoded.tally.left_out)
+    return Probe(depth, len(encoded.records) / examples, encoded.tally.empty_masks / examples)
 
 
 def _depth_info(stage: DepthStage, depths: np.ndarray) -> DepthInfo:

@@ -7,24 +7,16 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from depthmask.errors import RunError, UserError
-from depthmask.manifest import MANIFEST, Provenance, ShardEntry, crc_text
+from depthmask.errors import UserError
+from depthmask.manifest import MANIFEST, Provenance, crc_text
 from pipeline.dataset import Dataset, DatasetDescription, check_plan, open_dataset
-from pipeline.generate import run_job
 from pipeline.job import Draft, Job
+from pipeline.making import is_intact, remake
 from pipeline.probe import probe
 from pipeline.run import SET_ASIDE, Workspace, locked
 from pipeline.run.options import pipeline_options
 from transforms.depth import ModelChoice, parse_model
-from transforms.elements import ShardKey
-from transforms.index import index_rows
-from transforms.io.files import (
-    AnyPath,
-    checked_path,
-    exists,
-    rename_file,
-    stored_checksum,
-)
+from transforms.io.files import AnyPath, checked_path, exists
 from transforms.prepared import PreparedSource
 
 _log = logging.getLogger("depthmask")
@@ -58,9 +50,9 @@ def repair(dataset: AnyPath, depth_model: str | None = None, options: Sequence[s
             f"{output} has no manifest, so it is not a finished dataset. Run generate again to "
             "finish it."
         )
-    with locked(workspace):
+    with locked(workspace) as workspace:
         if not exists(workspace.path(MANIFEST)):  # an interrupted repair
-            rename_file(set_aside, workspace.path(MANIFEST))
+            workspace.place(set_aside, MANIFEST)
         opened = open_dataset(output)
         manifest, provenance = opened.manifest, opened.manifest.provenance
         source = _open_inputs(opened)
@@ -76,42 +68,17 @@ def repair(dataset: AnyPath, depth_model: str | None = None, options: Sequence[s
                     f"depth was made on Dataflow (accelerator: {device}); only a machine of that "
                     "kind makes the same again"
                 )
-        damaged = []
-        for entry in manifest.shards:
-            if _is_intact(opened.file(entry.file), entry.crc32c):
-                _mark_finished(entry, job)
-            else:
-                damaged.append(entry.file)
-                _log.info(f"making {entry.file} again")
-        workspace.write_provenance(provenance.to_json())
-        rename_file(workspace.path(MANIFEST), set_aside)
-        run_job(job, beam_options)
-        found = open_dataset(output).manifest.checksums
-        changed = [name for name, crc in manifest.checksums.items() if found.get(name) != crc]
-    if changed:
-        raise RunError(
-            f"these files differ from the original ones: {', '.join(changed)}. Other versions of "
-            "packages may be installed than those that the manifest names."
-        )
-    return Repair(output, tuple(damaged))
+        return Repair(output, remake(opened, job, workspace, beam_options))
 
 
 def _open_inputs(dataset: Dataset) -> PreparedSource:
     for name, crc in dataset.manifest.provenance.inputs.items():
-        if not _is_intact(dataset.file(name), crc):
+        if not is_intact(dataset.file(name), crc):
             raise UserError(
                 f"{dataset.file(name)} is missing or damaged, and shards are made from it. Run "
                 "generate again with the original pictures and --restart."
             )
     return PreparedSource.of_dataset(dataset.path)
-
-
-def _is_intact(path: str, crc: int) -> bool:
-    """Whether a file is there with this CRC-32C."""
-    try:
-        return stored_checksum(path)[0] == crc
-    except OSError:
-        return False
 
 
 def _model(provenance: Provenance, depth_model: ModelChoice | None) -> ModelChoice | None:
@@ -134,11 +101,3 @@ def _model(provenance: Provenance, depth_model: ModelChoice | None) -> ModelChoi
             "name: kind and name can decide its scale."
         )
     return depth_model
-
-
-def _mark_finished(entry: ShardEntry, job: Job) -> None:
-    """Writes what a run leaves in its work folder for a shard that it has just finished."""
-    plan, key = job.plan, ShardKey(entry.split, entry.number)
-    left_out = {example.id for example in entry.tally.left_out}
-    rows = (index_rows(plan.chunk(chunk), left_out).encode() for chunk in plan.chunk_keys(key))
-    job.store.describe_shard(entry, rows)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,9 @@ from scenes.rooms import Room, draw_room
 
 __all__ = ["Room", "draw_foreground", "draw_room", "write_samples"]
 _ROOM, _FOREGROUND = 0, 1  # what the generator of each picture is derived from, with its index
+_FOLDERS = ("backgrounds", "depth", "foregrounds")
+# Where pictures lie, in the directory itself, until all are drawn.
+_PARTIAL = "_drawing"
 
 
 @dataclass(frozen=True)
@@ -51,50 +53,57 @@ def write_samples(
     size: int,
     seed: int,
     progress: Callable[[int, int], None] | None = None,
-    workers: int | None = None,
+    executor: Executor | None = None,
 ) -> None:
     """Draw sample inputs and write them into a new or empty directory.
 
     Writes `backgrounds/room-0000.jpg` (size × size pixels), `depth/room-0000.png` (16 bits, in
     millimetres along the optical axis; see `Room`) and `foregrounds/KIND-0000.png` (RGBA). Each
     picture depends on the seed and its own index only, so a larger set begins with the smaller
-    one, and any number of `workers` (processes; by default one for each core) gives the same
-    bytes. `progress(done, total)` is called after each picture.
+    one. They are drawn by the `executor`, or here, one after another. `progress(done, total)` is
+    called after each picture.
 
-    Raises ValueError for numbers out of range and FileExistsError for a directory that is not
-    empty, or a file in its place.
+    Interrupted, it is called again: a directory where it was at work counts as empty. Raises
+    ValueError for numbers out of range and FileExistsError for a directory that is not empty, or a
+    file in its place.
     """
     _check("backgrounds", backgrounds, 1, None)
     _check("foregrounds", foregrounds, 1, None)
     _check("size", size, 32, 4096)
     _check("seed", seed, 0, None)
-    if workers is not None:
-        _check("workers", workers, 1, None)
     directory = Path(directory)
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+    partial = directory / _PARTIAL
+    ours = {_PARTIAL, *_FOLDERS} if partial.is_dir() else set()
+    if directory.exists() and not (
+        directory.is_dir() and ours.issuperset(path.name for path in directory.iterdir())
+    ):
         raise FileExistsError(f"{directory} is not an empty directory: name a new or an empty one")
-    for name in ("backgrounds", "depth", "foregrounds"):
-        (directory / name).mkdir(parents=True)
-    tasks = [_Task(directory, _ROOM, k, size, seed) for k in range(backgrounds)]
-    tasks += [_Task(directory, _FOREGROUND, k, size, seed) for k in range(foregrounds)]
-    processes = min(workers or os.cpu_count() or 1, len(tasks))
-    if processes == 1:
-        for done, task in enumerate(tasks, 1):
+    if partial.exists():
+        shutil.rmtree(partial)
+    for name in _FOLDERS:
+        (partial / name).mkdir(parents=True)
+    tasks = [_Task(partial, _ROOM, k, size, seed) for k in range(backgrounds)]
+    tasks += [_Task(partial, _FOREGROUND, k, size, seed) for k in range(foregrounds)]
+    for done, _ in enumerate(_drawn(tasks, executor), 1):
+        if progress is not None:
+            progress(done, len(tasks))
+    for name in _FOLDERS:
+        (directory / name).mkdir(exist_ok=True)
+        for path in (partial / name).iterdir():
+            path.replace(directory / name / path.name)
+    shutil.rmtree(partial)
+
+
+def _drawn(tasks: Iterable[_Task], executor: Executor | None) -> Iterator[None]:
+    """Draws the pictures, and yields after each."""
+    if executor is None:
+        for task in tasks:
             task.run()
-            if progress is not None:
-                progress(done, len(tasks))
-        return
-    # Spawned, as a fork would copy the locks of whatever threads the caller runs.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(task.run) for task in tasks]
-        try:
-            for done, future in enumerate(as_completed(futures), 1):
-                future.result()
-                if progress is not None:
-                    progress(done, len(tasks))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+            yield
+    else:
+        for future in as_completed([executor.submit(task.run) for task in tasks]):
+            future.result()
+            yield
 
 
 def _check(name: str, value: int, low: int, high: int | None) -> None:

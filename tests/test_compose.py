@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from transforms.codecs import channels_last
-from transforms.cutout import BlendTerms, Cutout, binarise, blend, paste, paste_mask, resize
+from transforms.cutout import Cutout, Stamp, binarise, paste, paste_mask, resize
 from transforms.io.records import parse_example, unframe_records
 from transforms.prepared import decode_foreground, foreground_record
 
@@ -23,12 +23,8 @@ def cutout_of(foreground: Image.Image) -> Cutout:
 
 
 def pasted(background: Image.Image, cutout: Cutout, x: int, y: int) -> bytes:
-    """By both ways, which must give the same."""
     canvas = channels_last(background).copy()
-    paste(canvas, cutout, x, y)
-    blended = channels_last(background).copy()
-    blend(blended, BlendTerms.of(cutout), x, y)
-    assert (canvas == blended).all()
+    paste(canvas, Stamp.of(cutout, threshold=128), x, y)
     return canvas.tobytes()
 
 

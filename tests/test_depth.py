@@ -7,9 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
-import h5py
 import keras
 import matplotlib
 import numpy as np
@@ -36,7 +34,6 @@ from transforms.depth import (
     PictureSize,
     parse_model,
 )
-from transforms.depth.densedepth import DenseDepthModel, build_densedepth, load_weights
 from transforms.depth.model import DepthStage, ModelChoice
 
 PICTURES = np.random.default_rng(5).integers(0, 256, (3, 32, 48, 3)).astype(np.uint8)
@@ -119,210 +116,6 @@ def test_every_file_of_a_model_is_in_its_identity(tmp_path: Path):
     assert len({alone.crc32c, both.crc32c, model.identity().crc32c}) == 3
     builtin = BuiltinModel().identity()
     assert str(builtin) == "builtin" and ModelIdentity.from_json(builtin.to_json()) == builtin
-
-
-# DenseDepth
-
-
-def published_network(height: int, width: int) -> Any:
-    """The network as its authors build it, with random weights, in Keras 2."""
-    import tf_keras
-
-    tf_keras.utils.set_random_seed(11)
-    layers = tf_keras.layers
-
-    class BilinearUpSampling2D(layers.Layer):
-        def call(self, inputs):
-            size = tf.shape(inputs)[1:3] * 2
-            return tf.image.resize(inputs, size, method=tf.image.ResizeMethod.BILINEAR)
-
-    encoder = tf_keras.applications.DenseNet169(
-        include_top=False, weights=None, input_shape=(height, width, 3)
-    )
-
-    def up(tensor, filters, name, skip):
-        tensor = BilinearUpSampling2D(name=f"{name}_upsampling2d")(tensor)
-        joined = [tensor, encoder.get_layer(skip).output]
-        tensor = layers.Concatenate(name=f"{name}_concat")(joined)
-        for part in "AB":
-            conv = layers.Conv2D(filters, 3, padding="same", name=f"{name}_conv{part}")
-            tensor = layers.LeakyReLU(alpha=0.2)(conv(tensor))
-        return tensor
-
-    tensor = layers.Conv2D(832, 1, padding="same", name="conv2")(encoder.output)
-    skips = ("pool3_pool", "pool2_pool", "pool1", "conv1/relu")
-    for number, (filters, skip) in enumerate(zip((416, 208, 104, 52), skips, strict=True), 1):
-        tensor = up(tensor, filters, f"up{number}", skip)
-    output = layers.Conv2D(1, 3, padding="same", name="conv3")(tensor)
-    model = tf_keras.Model(encoder.input, output)
-    # Fresh batch normalisation would let mistakes through: every weight gets a value of its own.
-    rng = np.random.default_rng(4)
-    for layer in model.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            gamma, beta, mean, variance = (w.shape for w in layer.get_weights())
-            layer.set_weights(
-                [
-                    rng.uniform(0.7, 1.3, gamma),
-                    rng.uniform(-0.2, 0.2, beta),
-                    rng.uniform(-0.2, 0.2, mean),
-                    rng.uniform(0.7, 1.3, variance),
-                ]
-            )
-    # 1000 / depth lies between 1 and 100; so that it is not clipped away, so does this.
-    kernel, bias = model.get_layer("conv3").get_weights()
-    model.get_layer("conv3").set_weights([kernel * 5, bias + 5])
-    return model
-
-
-@pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
-    model = published_network(None, None)
-    path = tmp_path_factory.mktemp("weights") / "nyu.h5"
-    model.save(path, save_format="h5")
-    return model, path
-
-
-@pytest.mark.parametrize("size", [(480, 640), (160, 160), (96, 224)])
-def test_densedepth_equals_the_published_network(published: tuple[Any, Path], size):
-    model, path = published
-    picture = np.random.default_rng(0).integers(0, 256, (1, *size, 3)).astype(np.uint8)
-    recipe = load_recipe("default", [f"canvas.width={size[1]}", f"canvas.height={size[0]}"])
-    loaded = stage(DenseDepthModel(str(path)), recipe).load()
-    found = loaded.predict(picture)
-    values = model(picture.astype(np.float32) / 255, training=False).numpy()[..., 0]
-    expected = np.clip(1000 / values, 10, 1000) / 1000 * 10
-    assert found.shape == (1, size[0] // 2, size[1] // 2)
-    assert np.ptp(expected) > 0.1  # there is something to compare
-    assert np.abs(found - expected).max() < 1e-4 * np.ptp(expected)
-
-
-def test_kitti_weights_reach_eight_times_as_far(published: tuple[Any, Path], tmp_path: Path):
-    kitti = tmp_path / "kitti.h5"
-    kitti.symlink_to(published[1])
-    with pytest.raises(UserError, match=r"depth\.scale"):
-        load(f"densedepth:{kitti}")
-    near, far = (
-        load(f"densedepth:{path}", "canvas.width=32", "depth.scale=0.002").predict(
-            PICTURES[:1, :, :32]
-        )
-        for path in (published[1], kitti)
-    )
-    np.testing.assert_allclose(far, near * 8, rtol=1e-6)
-
-
-@pytest.fixture(scope="module")
-def network() -> keras.Model:
-    return build_densedepth(PictureSize(width=32, height=32))
-
-
-def rewritten(path: Path, copy: Path, change) -> str:
-    copy.write_bytes(path.read_bytes())
-    with h5py.File(copy, "r+") as file:
-        change(file)
-    return str(copy)
-
-
-def names(group: h5py.Group, attribute: str = "layer_names") -> list[str]:
-    return [n.decode() if isinstance(n, bytes) else n for n in group.attrs[attribute]]
-
-
-def set_names(file: h5py.File, dtype) -> None:
-    weights = file["model_weights"]
-    for layer in names(weights):
-        group = weights[layer]
-        group.attrs["weight_names"] = np.array(names(group, "weight_names"), dtype)
-    weights.attrs["layer_names"] = np.array(names(weights), dtype)
-
-
-def as_bytes(file: h5py.File) -> None:
-    """As Keras 2 wrote them."""
-    set_names(file, "S")
-    assert isinstance(file["model_weights"].attrs["layer_names"][0], bytes)
-
-
-def as_text(file: h5py.File) -> None:
-    set_names(file, h5py.string_dtype())
-    assert isinstance(file["model_weights"].attrs["layer_names"][0], str)
-
-
-def test_names_in_the_file_may_be_bytes_or_text(
-    published: tuple[Any, Path], network: keras.Model, tmp_path: Path
-):
-    kernel = network.get_layer("conv1_conv").kernel
-    for change in (as_bytes, as_text):
-        copy = rewritten(published[1], tmp_path / "names.h5", change)
-        kernel.assign(np.zeros(kernel.shape))
-        load_weights(network, copy, "names.h5")
-        expected = published[0].get_layer("conv1/conv").get_weights()[0]
-        np.testing.assert_array_equal(kernel.numpy(), expected)
-
-
-def drop_a_weight(file: h5py.File) -> None:
-    layer = file["model_weights/conv3"]
-    layer.attrs["weight_names"] = [b"conv3/kernel:0"]
-
-
-def drop_a_layer(file: h5py.File) -> None:
-    weights = file["model_weights"]
-    weights.attrs["layer_names"] = [name for name in names(weights) if name != "up4_convB"]
-
-
-def add_a_layer(file: h5py.File) -> None:
-    layer = file["model_weights"].create_group("fc1000")
-    layer.attrs["weight_names"] = [b"fc1000/kernel:0"]
-    layer["fc1000/kernel:0"] = np.zeros((1664, 1000))
-    weights = file["model_weights"]
-    weights.attrs["layer_names"] = [*names(weights), "fc1000"]
-
-
-def misshape_a_weight(file: h5py.File) -> None:
-    del file["model_weights/conv2/conv2/kernel:0"]
-    file["model_weights/conv2/conv2/kernel:0"] = np.zeros((1, 1, 1664, 1664))
-
-
-def lose_the_names(file: h5py.File) -> None:
-    del file["model_weights"].attrs["layer_names"]
-
-
-@pytest.mark.parametrize(
-    ("change", "complaint"),
-    [
-        (drop_a_weight, "it lacks conv3/bias"),
-        (drop_a_layer, "it lacks up4_convB/bias, up4_convB/kernel"),
-        (add_a_layer, "it has besides fc1000/kernel"),
-        (misshape_a_weight, r"conv2/kernel has the shape \(1, 1, 1664, 1664\) instead of"),
-        (lose_the_names, "not a Keras 2 HDF5 file of weights"),
-    ],
-)
-def test_weights_of_another_network(
-    published: tuple[Any, Path], network: keras.Model, tmp_path: Path, change, complaint: str
-):
-    path = rewritten(published[1], tmp_path / "other.h5", change)
-    with pytest.raises(DepthModelError, match=rf"other\.h5: .*{complaint}"):
-        load_weights(network, path, "other.h5")
-
-
-@pytest.mark.parametrize("length", [0, 100, 5_000_000])
-def test_truncated_weights(
-    published: tuple[Any, Path], network: keras.Model, tmp_path: Path, length: int
-):
-    (tmp_path / "part.h5").write_bytes(published[1].read_bytes()[:length])
-    with pytest.raises(DepthModelError, match=r"part\.h5: not a Keras 2 HDF5 file .* or damaged"):
-        load_weights(network, str(tmp_path / "part.h5"), "part.h5")
-
-
-def test_densedepth_through_onnx(published: tuple[Any, Path], tmp_path: Path):
-    network = build_densedepth(PictureSize(width=64, height=64))
-    load_weights(network, str(published[1]), "nyu.h5")
-    onnx = save_onnx(network, tmp_path / "densedepth.onnx", (None, 64, 64, 3))
-    size = ("canvas.width=64", "canvas.height=64")
-    picture = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
-    # The output of DenseDepth is a disparity: 1000 / y thousandths of 10 metres.
-    theirs = load(onnx, *size, "depth.model={output: disparity, unit: 10}").predict(picture)
-    ours = load(f"densedepth:{published[1]}", *size).predict(picture)
-    unclipped = (ours > 0.1) & (ours < 10)
-    assert unclipped.mean() > 0.9
-    np.testing.assert_allclose(theirs[unclipped], ours[unclipped], rtol=1e-3)
 
 
 # Models of one's own
@@ -411,20 +204,13 @@ def test_lower_precision_is_near_and_its_depth_is_not_on_the_coarse_grid(tmp_pat
     assert on_grid.mean() < 0.1
 
 
-def test_what_is_infinite_is_no_depth():
-    from transforms.depth.densedepth import depth_fraction
-
-    infinite = np.array([np.inf, -np.inf, np.nan, 0, 500], np.float32)
-    assert np.isnan(np.asarray(depth_fraction(infinite))).tolist() == [True] * 3 + [False] * 2
-    depth = ModelInterface(output="disparity", unit=2.0).interpret(infinite[[0, 2, 3, 4]])
+def test_an_infinite_disparity_is_no_depth():
+    infinite = np.array([np.inf, np.nan, 0, 500], np.float32)
+    depth = ModelInterface(output="disparity", unit=2.0).interpret(infinite)
     assert np.isnan(depth[:2]).all() and depth[2:].tolist() == pytest.approx([1000, 0.004])
 
 
-def test_the_unit_of_unnamed_weights_must_be_said(published: tuple[Any, Path], tmp_path: Path):
-    weights = tmp_path / "weights.h5"
-    weights.symlink_to(published[1])
-    with pytest.raises(UserError, match=r"weights\.h5: are these the weights for rooms or"):
-        load(f"densedepth:{weights}")
+def test_the_interface_of_a_model_is_declared_rightly():
     with pytest.raises(UserError, match="relative_depth is not in metres"):
         load_recipe("default", ["depth.model={output: relative_depth, unit: 2}"])
     with pytest.raises(UserError, match=r"depth\.model\.std"):

@@ -21,6 +21,12 @@ def opaque(width: int, height: int, colour=(10, 200, 90)) -> Image.Image:
     return Image.new("RGB", (width, height), colour)
 
 
+def wall(shift: int = 0) -> Image.Image:
+    """A background that is of more than one colour; of each shift another."""
+    rows, columns = np.mgrid[:50, :50]
+    return Image.fromarray(np.dstack([rows * 4, columns * 4, rows + shift]).astype(np.uint8))
+
+
 def cutout(width: int = 16, height: int = 12) -> Image.Image:
     """Opaque in the middle, transparent around."""
     image = Image.new("RGBA", (width, height))
@@ -57,7 +63,7 @@ class Folders:
 @pytest.fixture
 def good(tmp_path: Path) -> Folders:
     folders = Folders(tmp_path)
-    folders.put("backgrounds/wall.png", opaque(50, 50))
+    folders.put("backgrounds/wall.png", wall())
     folders.put("foregrounds/chair.png", cutout())
     return folders
 
@@ -69,7 +75,7 @@ def spoil(folders: Folders) -> dict[str, str]:
     path.write_bytes(path.read_bytes()[:200])
     (folders.root / "backgrounds" / "notes.png").write_text("not a picture at all")
     (folders.root / "backgrounds" / "nothing.jpg").write_bytes(b"")
-    folders.put("backgrounds/wall.jpg", opaque(50, 50))
+    folders.put("backgrounds/wall.jpg", wall())
     folders.put("foregrounds/photo.png", opaque(20, 20).convert("RGBA"))
     folders.put("foregrounds/ghost.png", Image.new("RGBA", (20, 20)))
     return {
@@ -118,8 +124,8 @@ def test_folders_that_are_swapped_are_told(good: Folders, skip_bad: bool):
 
 def test_warnings_that_are_alike_are_not_all_shown(good: Folders, caplog):
     for i in range(12):
-        good.put(f"foregrounds/chair{i:02d}.png", cutout())
-        good.put(f"masks/chair{i:02d}.png", cutout(30 + i, 24).getchannel("A"))
+        good.put(f"foregrounds/chair{i:02d}.png", cutout(20 + i, 12))
+        good.put(f"masks/chair{i:02d}.png", cutout(21 + i, 12).getchannel("A"))
     (good.root / "foregrounds" / "chair.png").unlink()
     findings = good.prepare(masks=True).findings
     assert len(findings) == 12
@@ -137,7 +143,7 @@ def test_bad_inputs_can_be_left_out(good: Folders):
 
 
 def test_a_finding_is_recorded_by_its_path_below_its_folder(good: Folders):
-    good.put("backgrounds/hall/wall.png", opaque(50, 50))
+    good.put("backgrounds/hall/wall.png", wall(9))
     (good.root / "backgrounds" / "hall" / "notes.png").write_text("no picture")
     (finding,) = good.prepare(skip_bad=True).findings
     assert finding.file == "hall/notes.png"
@@ -223,8 +229,8 @@ def test_a_folder_that_cannot_be_read_is_told(good: Folders, monkeypatch):
 
 def test_a_background_with_transparency_is_a_warning(good: Folders):
     good.put("backgrounds/chair.png", cutout())
-    good.put("backgrounds/whole.png", opaque(20, 20).convert("RGBA"))
-    (finding,) = good.prepare().findings
+    good.put("backgrounds/whole.png", wall(9).convert("RGBA"))
+    finding = good.prepare().findings[0]
     assert (finding.level, finding.file) == ("warning", "chair.png")
     assert "has transparency, which is dropped. Is it a foreground?" in str(finding)
 
@@ -285,7 +291,9 @@ def test_an_inverted_mask_is_told_by_the_transparency_beside_it(good: Folders):
     good.put("foregrounds/photo.png", opaque(16, 12))
     for name, mask in (("chair", shape), ("photo", ImageOps.invert(shape))):
         good.put(f"masks/{name}.png", mask)
-    assert good.prepare(masks=True).findings == []  # without transparency a mask is what it is
+    (finding,) = good.prepare(masks=True).findings
+    assert finding.file == "photo.png" and "white along the picture's edge" in finding.problem
+    good.put("masks/photo.png", shape)
     good.put("masks/chair.png", ImageOps.invert(shape))
     (finding,) = good.prepare(masks=True).findings
     assert finding.level == "warning" and finding.file == "chair.png"
@@ -347,7 +355,7 @@ def test_a_recipe_whose_layout_has_classes_asks_for_them(good: Folders):
     (finding,) = prepare_inputs(folders, recipe, str(good.root / "out")).findings
     assert finding.level == "warning"
     assert "1 of its pictures have no class, which layout monodepthmask needs" in str(finding)
-    good.put("backgrounds/kitchen/wall.png", opaque(50, 50))
+    good.put("backgrounds/kitchen/wall.png", wall())
     (good.root / "backgrounds" / "wall.png").unlink()
     assert prepare_inputs(folders, recipe, str(good.root / "out")).findings == []
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from depthmask.errors import UserError
 from pipeline.inputs import InputFolders, PreparedSet, prepare_inputs
-from pipeline.inputs.pictures import MAX_PIXELS
+from pipeline.inputs.decoding import MAX_PIXELS
 from pipeline.recipes import load_recipe
 from transforms.prepared import PreparedInputs
 
@@ -28,7 +28,9 @@ class World:
         self.root = root
         for name in "bfm":
             (root / name).mkdir()
-        Image.new("RGB", (50, 50), (9, 80, 7)).save(root / "b/wall.png")
+        rows, columns = np.mgrid[:50, :50]
+        wall = np.dstack([rows * 4, columns * 4, rows + columns]).astype(np.uint8)
+        Image.fromarray(wall).save(root / "b/wall.png")
         cutout().save(root / "f/chair.png")
 
     def prepare(self, *settings: str, masks: bool = False, skip_bad: bool = False) -> PreparedSet:
@@ -56,7 +58,8 @@ def test_bad_backgrounds_foregrounds_and_masks_are_listed_together(world: World)
     Image.new("RGBA", (9, 9)).save(world.root / "f/ghost.png")
     cutout(41, 12).save(world.root / "f/wide.png")
     for name in ("chair", "ghost", "wide"):
-        Image.new("L", (16, 12), 255).save(world.root / f"m/{name}.png")
+        mask = Image.new("L", (41, 12) if name == "wide" else (16, 12), 255)
+        mask.save(world.root / f"m/{name}.png")
     with pytest.raises(UserError) as caught:
         world.prepare(NATIVE, masks=True)
     text = str(caught.value)
@@ -193,7 +196,7 @@ def test_a_foreground_that_would_be_drawn_gigantic_is_a_bad_input(world: World, 
         raise MemoryError
 
     monkeypatch.setattr(
-        "pipeline.inputs.prepare.resize", no_memory
+        "pipeline.inputs.foregrounds.resize", no_memory
     )  # as it does, without the waiting
     (world.root / "f/chair.png").unlink()
     line = np.full((1, 2000, 4), 255, np.uint8)

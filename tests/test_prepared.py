@@ -35,7 +35,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> PreparedSource:
 
 def bytes_of(cutout: Cutout) -> int:
     """Pillow keeps colours in four bytes a pixel."""
-    return cutout.colour.width * cutout.colour.height * (4 + 1) + cutout.mask.nbytes
+    pictures = (cutout.colour, cutout.spread)
+    return sum(4 * p.width * p.height for p in pictures) + cutout.mask.nbytes * 2
 
 
 def test_pictures_that_are_kept_stay_within_the_bound(

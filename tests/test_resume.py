@@ -101,7 +101,7 @@ def test_a_job_that_outlives_its_run_finishes_nothing(
         return make(store, chunk)
 
     monkeypatch.setattr(ShardStore, "write_segment", begun_anew_meanwhile)
-    with pytest.raises(RunError, match="another run has been started here"):
+    with pytest.raises(RunError, match="another run has been begun here"):
         make_dataset(folders, output)
     assert not (output / "manifest.json").exists()
 

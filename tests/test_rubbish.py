@@ -203,7 +203,7 @@ def test_a_model_with_code_in_it_is_refused(tmp_path: Path):
 def test_a_picture_just_over_the_limit_is_refused_before_it_is_decoded(
     folders: InputFolders, tmp_path: Path, monkeypatch
 ):
-    monkeypatch.setattr("pipeline.inputs.pictures.MAX_PIXELS", 32 * 32 - 1)
+    monkeypatch.setattr("pipeline.inputs.decoding.MAX_PIXELS", 32 * 32 - 1)
     (Path(folders.backgrounds) / "large.png").write_bytes(saved(halves(), "PNG"))
     with pytest.raises(UserError, match="has 32×32 pixels, more than"):
         prepare_inputs(folders, RECIPE, str(tmp_path / "out"))

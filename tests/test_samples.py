@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.processes.pool import WorkerPool
 from scenes import draw_foreground, draw_room, write_samples
 from scenes.figures import KINDS
 from scenes.lighting import Scene, grid, render
@@ -31,17 +32,18 @@ def camera(x: float, y: float, z: float, pitch: float = 0.0, yaw: float = 0.0) -
 
 
 def test_same_seed_same_bytes_with_any_number_of_workers(tmp_path: Path) -> None:
-    write_samples(tmp_path / "one", 2, 2, 40, seed=5, workers=1)
-    write_samples(tmp_path / "two", 2, 2, 40, seed=5, workers=2)
-    write_samples(tmp_path / "other", 2, 2, 40, seed=6, workers=1)
+    write_samples(tmp_path / "one", 2, 2, 40, seed=5)
+    with WorkerPool(2) as pool:
+        write_samples(tmp_path / "two", 2, 2, 40, seed=5, executor=pool)
+    write_samples(tmp_path / "other", 2, 2, 40, seed=6)
     one, two, other = (contents(tmp_path / name) for name in ("one", "two", "other"))
     assert one == two
     assert not set(one.values()) & set(other.values())
 
 
 def test_smaller_set_is_the_beginning_of_a_larger_one(tmp_path: Path) -> None:
-    write_samples(tmp_path / "small", 1, 2, 32, seed=9, workers=1)
-    write_samples(tmp_path / "large", 3, 4, 32, seed=9, workers=1)
+    write_samples(tmp_path / "small", 1, 2, 32, seed=9)
+    write_samples(tmp_path / "large", 3, 4, 32, seed=9)
     small, large = contents(tmp_path / "small"), contents(tmp_path / "large")
     assert len(small) == 1 + 1 + 2
     assert small.items() < large.items()
@@ -49,7 +51,7 @@ def test_smaller_set_is_the_beginning_of_a_larger_one(tmp_path: Path) -> None:
 
 def test_files_and_progress(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
-    write_samples(tmp_path, 2, 1, 48, seed=3, progress=lambda *call: calls.append(call), workers=1)
+    write_samples(tmp_path, 2, 1, 48, seed=3, progress=lambda *call: calls.append(call))
     assert calls == [(1, 3), (2, 3), (3, 3)]
     assert {p.name for p in tmp_path.iterdir()} == {"backgrounds", "depth", "foregrounds"}
     for index in range(2):
@@ -78,7 +80,6 @@ def test_files_and_progress(tmp_path: Path) -> None:
         ("size", 4097),
         ("size", 64.0),
         ("seed", -1),
-        ("workers", 0),
     ],
 )
 def test_bad_arguments(tmp_path: Path, name: str, value: int) -> None:
@@ -97,6 +98,22 @@ def test_directory_must_be_empty(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="not an empty directory"):
         write_samples(tmp_path / "mine.txt", 1, 1, 32, seed=0)
     assert contents(tmp_path) == {"mine.txt": b"keep"}
+
+
+def test_interrupted_it_is_called_again(tmp_path: Path) -> None:
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(done: int, _: int) -> None:
+        if done == 2:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        write_samples(tmp_path / "made", 1, 2, 32, seed=4, progress=interrupt)
+    assert [path.name for path in (tmp_path / "made").iterdir()] == ["_drawing"]
+    write_samples(tmp_path / "made", 1, 2, 32, seed=4)
+    write_samples(tmp_path / "whole", 1, 2, 32, seed=4)
+    assert contents(tmp_path / "made") == contents(tmp_path / "whole")
 
 
 def test_rooms_have_plausible_depth_and_light() -> None:

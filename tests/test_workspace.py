@@ -71,12 +71,13 @@ def test_neither_is_what_lies_in_the_work_folder_of_a_finished_one(
 
 
 def test_what_is_put_beside_while_it_runs_stays(tmp_path: Path):
-    with locked(Workspace(str(tmp_path / "new"))) as state:
-        assert state is State.FRESH
+    with locked(Workspace(str(tmp_path / "new"))) as workspace:
+        assert workspace.state() is State.FRESH
         notes = tmp_path / "new" / "_unfinished" / "notes.txt"
         notes.write_text("mine")
-        (notes.parent / "inputs").mkdir()
-        (notes.parent / "inputs" / "backgrounds.tfrecord").touch()
+        inputs = Path(workspace.new_inputs_folder())
+        inputs.mkdir()
+        (inputs / "backgrounds.tfrecord").touch()
     assert file_bytes(tmp_path / "new") == {"_unfinished/notes.txt": b"mine"}
 
 
@@ -107,19 +108,6 @@ def test_one_killed_while_it_cleans_up_is_cleaned_up_by_the_next(
     assert file_bytes(output) == {
         name: data for name, data in before.items() if not name.startswith("_unfinished/")
     }
-
-
-def test_a_damaged_note_of_what_is_unfinished_leaves_restart(
-    folders: InputFolders, dataset: Path, tmp_path: Path
-):
-    """As a machine may leave it that lost its power."""
-    work = tmp_path / "made" / "_unfinished"
-    work.mkdir(parents=True)
-    (work / "provenance.json").write_bytes(b"")
-    with pytest.raises(UserError, match=r"provenance.json is damaged. .* --restart"):
-        make_dataset(folders, tmp_path / "made")
-    make_dataset(folders, tmp_path / "made", restart=True)
-    assert file_bytes(tmp_path / "made") == file_bytes(dataset)
 
 
 def test_an_export_and_a_dataset_do_not_mix(dataset: Path, tmp_path: Path):

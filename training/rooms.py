@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from pipeline.processes.cores import usable_cores
+from pipeline.processes.pool import WorkerPool
 from scenes import Room, draw_foreground, draw_room
 
 SHARD = 250  # pictures a file
@@ -100,8 +100,7 @@ def draw_missing(
     missing = [shard for shard in shards if not shard.path.exists()]
     if not missing:
         return
-    # Spawned, as a fork would copy the locks of whatever threads the caller runs.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with WorkerPool(workers or usable_cores()) as pool:
         drawn = pool.map(_Shard.write, missing)
         for _ in tqdm(drawn, "drawing", total=len(missing), unit=f"×{SHARD} pictures"):
             pass

@@ -9,7 +9,7 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.utils.shared import Shared
 
-from transforms.cutout import binarise, blend, paste, paste_mask, resize
+from transforms.cutout import paste, paste_mask
 from transforms.elements import ChunkSpec, ComposedChunk
 from transforms.prepared import PreparedInputs, PreparedSource
 
@@ -20,16 +20,11 @@ def compose_chunk(spec: ChunkSpec, inputs: PreparedInputs, threshold: int | None
     images = np.empty((len(spec.placements), height, width, channels), np.uint8)
     masks = np.zeros(images.shape[:3], np.uint8)
     for placement, image, mask in zip(spec.placements, images, masks, strict=True):
-        x, y, size = placement.x, placement.y, (placement.width, placement.height)
-        cutout = inputs.foreground(placement.foreground, placement.flip)
+        size = placement.width, placement.height
+        stamp = inputs.stamp(placement.foreground, placement.flip, size, threshold)
         image[...] = inputs.background(placement.background)
-        if cutout.colour.size == size:
-            blend(image, inputs.blend_terms(placement.foreground, placement.flip), x, y)
-        else:  # a size for this example alone: nothing of it is worth keeping
-            cutout = resize(cutout, *size)
-            paste(image, cutout, x, y)
-        label = cutout.mask if threshold is None else binarise(cutout.mask, threshold)
-        paste_mask(mask, label, x, y)
+        paste(image, stamp, placement.x, placement.y)
+        paste_mask(mask, stamp.label, placement.x, placement.y)
     return ComposedChunk(spec, images, masks)
 
 

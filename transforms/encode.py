@@ -11,7 +11,7 @@ import numpy as np
 from apache_beam.metrics import Metrics
 
 from depthmask.tally import LeftOut, Tally
-from transforms.codecs import ImageCodec, MaskCodec, encode_image, encode_mask
+from transforms.codecs import Compression, ImageCodec, MaskCodec, encode_image, encode_mask
 from transforms.depth import DepthStorage, is_flat
 from transforms.elements import ComposedChunk, EncodedChunk
 from transforms.index import index_rows
@@ -23,13 +23,14 @@ from transforms.measure import measure, measure_binary
 class RecordEncoder:
     """Encodes chunks: says how composites, masks and depth (None: there is none) are stored.
 
-    `binary_masks`: they are of 0 and 255 alone.
+    `binary_masks`: they are of 0 and 255 alone. `compression`: of what is PNG.
     """
 
     image: ImageCodec
     mask: MaskCodec
     binary_masks: bool
     depth: DepthStorage | None
+    compression: Compression
 
     def encode(self, chunk: ComposedChunk) -> EncodedChunk:
         """Skips examples with non-finite or constant depth and lists them in `left_out`."""
@@ -37,7 +38,10 @@ class RecordEncoder:
         left_out: tuple[LeftOut, ...] = ()
         if self.depth is not None and chunk.depths is not None:
             finite = np.isfinite(chunk.depths).all(axis=(1, 2))
-            stored = self.depth.quantise(np.where(finite[:, None, None], chunk.depths, 0))
+            depths = chunk.depths
+            if not finite.all():
+                depths = np.where(finite[:, None, None], depths, 0)
+            stored = self.depth.quantise(depths)
             good = finite & ~is_flat(stored)
             if not good.all():
                 reasons = np.where(finite, "the same depth in every pixel", "NaN or infinite depth")
@@ -46,14 +50,17 @@ class RecordEncoder:
                 )
                 placements = tuple(itertools.compress(placements, good))
                 images, masks, stored = images[good], masks[good], stored[good]
+        compression = self.compression
         pictures = {
-            "image": [encode_image(image, self.image) for image in images],
-            "mask": [encode_mask(mask, self.mask, self.binary_masks) for mask in masks],
+            "image": [encode_image(image, self.image, compression) for image in images],
+            "mask": [
+                encode_mask(mask, self.mask, self.binary_masks, compression) for mask in masks
+            ],
         }
         measure_masks = measure_binary if self.binary_masks else measure
         moments = {"composites": measure(images), "masks": measure_masks(masks)}
         if self.depth is not None and chunk.depths is not None:
-            pictures["depth"] = [self.depth.encode(depth) for depth in stored]
+            pictures["depth"] = [self.depth.encode(depth, compression) for depth in stored]
             moments["depth"] = measure(stored)
         records = []
         for i, placement in enumerate(placements):
@@ -68,6 +75,7 @@ class RecordEncoder:
                 moments=moments,
                 picture_bytes={name: sum(map(len, encoded)) for name, encoded in pictures.items()},
                 left_out=left_out,
+                empty_masks=int(np.count_nonzero(~masks.any(axis=(1, 2)))),
             ),
         )
 
@@ -83,8 +91,7 @@ class _EncodeDoFn(beam.DoFn):
         encoded = self._encoder.encode(chunk)
         self._examples.inc(encoded.key.examples - len(encoded.tally.left_out))
         self._bytes.inc(len(encoded.records))
-        # An example whose mask is empty teaches nothing: its foreground's visible part is cropped.
-        self._empty_masks.inc(int(np.count_nonzero(~chunk.masks.any(axis=(1, 2)))))
+        self._empty_masks.inc(encoded.tally.empty_masks)
         yield encoded
 
 

@@ -26,6 +26,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import google_crc32c
 
+from depthmask.manifest import crc_text
 from transforms.elements import ChunkKey, OutputFile, Part, ShardKey
 from transforms.io.files import (
     WrittenFile,
@@ -39,6 +40,8 @@ from transforms.io.files import (
     stored_checksum,
 )
 
+# What is being made in a work folder: all that decides its bytes.
+PROVENANCE = "provenance.json"
 _ATTEMPT = "[0-9a-f]{12}"
 # Names begin with a chunk's first example, how many it has, and the attempt.
 _CHUNK = re.compile(rf"(?P<chunk>\d{{7,}}-n(?P<examples>\d+))-{_ATTEMPT}")
@@ -67,6 +70,21 @@ def is_half_written(name: str, names: Collection[str]) -> bool:
     """Returns whether an interrupted attempt left `name`; `names`: all in the work folder."""
     chunk = _CHUNK_FILE.match(name)
     return bool(_UNFINISHED.fullmatch(name) or (chunk and f"{chunk[0]}.json" not in names))
+
+
+def provenance_checksum(provenance: Mapping[str, Any]) -> str:
+    """A short name for all that decides a job's bytes."""
+    return crc_text(google_crc32c.value(json.dumps(provenance, sort_keys=True).encode()))
+
+
+def check_unchanged(work_folder: str, run: str) -> None:
+    """Raises RuntimeError where other work than that of this checksum is being made there."""
+    try:
+        found = provenance_checksum(json.loads(read_file(join(work_folder, PROVENANCE))))
+    except (FileNotFoundError, ValueError):
+        found = ""
+    if found != run:
+        raise RuntimeError(f"{work_folder}: another run has been begun here meanwhile")
 
 
 def write_description(path: str, description: Mapping[str, Any]) -> None:
@@ -214,7 +232,14 @@ class PartStore(abc.ABC, Generic[_Made, _File]):
             return finished
         ordered = sorted(parts.values(), key=operator.attrgetter("order"))
         path = unfinished_path(join(self.folder(name), name))
-        finished = self.join(name, ordered, path)
+        try:
+            finished = self.join(name, ordered, path)
+        except FileNotFoundError:
+            # Another attempt may have joined and deleted them just now.
+            if finished_now := self.find_file(name):
+                return finished_now
+            raise
+        check_unchanged(self.work_folder, self.run)
         rename_file(path, self.path(name))
         delete_files([path for part in ordered for path in part.paths])
         return finished

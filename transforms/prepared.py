@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import shutil
@@ -16,8 +17,8 @@ import numpy as np
 from PIL import Image
 
 from depthmask.manifest import BACKGROUNDS, FOREGROUNDS
-from transforms.codecs import channels_last
-from transforms.cutout import BlendTerms, Cutout
+from transforms.codecs import channels_last, encode_png
+from transforms.cutout import Cutout, Stamp, resize
 from transforms.io.files import is_local, join, open_file
 from transforms.io.records import (
     FRAME_BYTES,
@@ -29,7 +30,7 @@ from transforms.io.records import (
     unframe_records,
 )
 
-# What one worker process keeps of each: backgrounds, cut-outs, and what these add to a composite.
+# What one worker process keeps of each: backgrounds, cut-outs, and these ready to be pasted.
 CACHE_BYTES = 128 * 2**20
 _COPY_BYTES = 8 * 2**20
 _Picture = TypeVar("_Picture")
@@ -41,6 +42,7 @@ class PreparedPicture:
 
     `width` × `height` is the canvas size of a background, and of a foreground the size at which
     it is drawn at scale 1. `label` is a background's class (its folder's name, or empty).
+    `pixels` is a hash of its pixels, by which twins under two names are known; 0: not known.
     """
 
     name: str
@@ -49,6 +51,25 @@ class PreparedPicture:
     offset: int
     length: int
     label: str = ""
+    pixels: int = 0
+
+    @classmethod
+    def of_record(cls, record: bytes, offset: int) -> PreparedPicture:
+        """That of an unframed record, whose frame begins at `offset` of its file."""
+        features = parse_example(record)
+        image = features["image"]
+        if not isinstance(image, bytes):
+            raise ValueError("a prepared picture without an image")
+        return cls(
+            name=_text(features["name"]),
+            width=int(features["width"]),
+            height=int(features["height"]),
+            offset=offset,
+            length=len(record) + FRAME_BYTES,
+            label=_text(features.get("class", b"")),
+            # One encoder has written them all: the same pixels have the same bytes.
+            pixels=int.from_bytes(hashlib.blake2b(image, digest_size=8).digest(), "little"),
+        )
 
 
 def background_record(name: str, label: str, image: Image.Image) -> bytes:
@@ -56,7 +77,7 @@ def background_record(name: str, label: str, image: Image.Image) -> bytes:
     features: dict[str, FeatureValue] = {
         "name": name,
         "class": label,
-        "image": _png(image),
+        "image": encode_png(channels_last(image)),
         "width": image.width,
         "height": image.height,
     }
@@ -72,18 +93,12 @@ def foreground_record(name: str, cutout: Cutout, width: int, height: int) -> byt
     image.putalpha(cutout.alpha)
     features: dict[str, FeatureValue] = {
         "name": name,
-        "image": _png(image),
-        "mask": _png(Image.fromarray(cutout.mask)),
+        "image": encode_png(channels_last(image)),
+        "mask": encode_png(cutout.mask[..., None]),
         "width": width,
         "height": height,
     }
     return frame_record(serialize_example(features))
-
-
-def _png(image: Image.Image) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, "PNG", compress_level=6)
-    return stream.getvalue()
 
 
 def open_png(data: bytes | int) -> Image.Image:
@@ -138,19 +153,8 @@ def _read_pictures(path: str) -> tuple[PreparedPicture, ...]:
     offset = 0
     with open_file(path) as file:
         for record in read_records(file):
-            features = parse_example(record)
-            length = len(record) + FRAME_BYTES
-            pictures.append(
-                PreparedPicture(
-                    name=_text(features["name"]),
-                    width=int(features["width"]),
-                    height=int(features["height"]),
-                    offset=offset,
-                    length=length,
-                    label=_text(features.get("class", b"")),
-                )
-            )
-            offset += length
+            pictures.append(PreparedPicture.of_record(record, offset))
+            offset += pictures[-1].length
     return tuple(pictures)
 
 
@@ -171,7 +175,7 @@ class PreparedInputs:
         self._foregrounds = {picture.name: picture for picture in source.foregrounds}
         self.kept_backgrounds: PictureCache[np.ndarray] = PictureCache(CACHE_BYTES)
         self.kept_foregrounds: PictureCache[Cutout] = PictureCache(CACHE_BYTES)
-        self.kept_blend_terms: PictureCache[BlendTerms] = PictureCache(CACHE_BYTES)
+        self.kept_stamps: PictureCache[Stamp] = PictureCache(CACHE_BYTES)
 
     def background(self, name: str) -> np.ndarray:
         """A background, uint8 [H, W, C] as large as the canvas, not to be written to."""
@@ -194,13 +198,18 @@ class PreparedInputs:
             self.kept_foregrounds.keep((name, flip), cutout, cutout.bytes)
         return cutout
 
-    def blend_terms(self, name: str, flip: bool) -> BlendTerms:
-        """Those of `foreground(name, flip)`, worked out at the first use."""
-        terms = self.kept_blend_terms.get((name, flip))
-        if terms is None:
-            terms = BlendTerms.of(self.foreground(name, flip))
-            self.kept_blend_terms.keep((name, flip), terms, terms.bytes)
-        return terms
+    def stamp(self, name: str, flip: bool, size: tuple[int, int], threshold: int | None) -> Stamp:
+        """A cut-out of `size` (width, height), as `Stamp.of` makes it.
+
+        Kept if that is the size at which it is stored: others are of one example each.
+        """
+        stamp = self.kept_stamps.get((name, flip, size, threshold))
+        if stamp is None:
+            cutout = self.foreground(name, flip)
+            stamp = Stamp.of(resize(cutout, *size), threshold)
+            if cutout.colour.size == size:
+                self.kept_stamps.keep((name, flip, size, threshold), stamp, stamp.bytes)
+        return stamp
 
 
 class PictureCache(Generic[_Picture]):

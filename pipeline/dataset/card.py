@@ -258,6 +258,15 @@ def _limits(facts: CardFacts) -> Iterator[str]:
             yield "- Each depth map is stretched to its own range: maps cannot be compared."
     if recipe.splits.by == "example" and len(facts.manifest.splits) > 1:
         yield "- Backgrounds and foregrounds of one split are known from the others."
+    empty = facts.manifest.tally.empty_masks
+    if empty:
+        yield (
+            f"- Nothing is seen of the foreground in {empty:,} examples "
+            f"({empty / facts.examples:.1%}): their masks are empty."
+        )
+    warnings = sum(finding.level == "warning" for finding in facts.manifest.findings)
+    if warnings:
+        yield f"- `errors.jsonl` has {warnings:,} warnings about inputs."
     inputs, examples = facts.manifest.inputs_left_out, len(facts.manifest.tally.left_out)
     if inputs or examples:
         yield f"- Left out, as `errors.jsonl` says: {inputs:,} inputs, {examples:,} examples."

@@ -28,7 +28,7 @@ from pipeline.recipes import Recipe
 from pipeline.run import Workspace
 from transforms.elements import Shard
 from transforms.index import INDEX_HEADER
-from transforms.io.files import exists, read_files
+from transforms.io.files import read_files, sync_files
 from transforms.prepared import PreparedSource
 
 
@@ -37,8 +37,9 @@ def finish_dataset(description: DatasetDescription, shards: Sequence[Shard], tal
 
     Runs again harmlessly, should the runner retry it: the work folder is left to the launcher.
     """
-    workspace, recipe = description.workspace, description.recipe
-    workspace.check_unchanged(description.manifest.provenance.to_json())
+    recipe = description.recipe
+    workspace = description.workspace.of_run(description.manifest.provenance.to_json())
+    workspace.check()
     order = list(recipe.splits.fractions)
     shards = sorted(shards, key=lambda shard: (order.index(shard.entry.split), shard.entry.number))
     entries = tuple(shard.entry for shard in shards)
@@ -58,11 +59,14 @@ def finish_dataset(description: DatasetDescription, shards: Sequence[Shard], tal
     files[INDEX] = workspace.write(INDEX, itertools.chain([INDEX_HEADER], rows))
     for name, text in texts.items():
         files[name] = workspace.write(name, [text.encode()])
-    # The card is its publisher's to complete: no checksum holds it fast, no repair undoes that.
-    if not exists(workspace.path(CARD)):
+    # The card is its publisher's to complete: no checksum holds it fast, no repair undoes that. A
+    # power cut may leave an empty one.
+    if not workspace.sizes().get(CARD):
         card = dataset_card(_card_facts(recipe, manifest, workspace))
         workspace.write(CARD, [card.encode()])
-    workspace.write(MANIFEST, [dataclasses.replace(manifest, files=files).to_bytes()])
+    manifest = dataclasses.replace(manifest, files=files)
+    sync_files(workspace.path(name) for name in manifest.checksums)
+    workspace.write(MANIFEST, [manifest.to_bytes()])
 
 
 def _error_entries(manifest: Manifest) -> Iterator[dict[str, str]]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,19 +17,23 @@ from depthmask.tally import Tally
 from pipeline.dataset.finish import statistics_json
 from pipeline.dataset.opened import Dataset, check_files, check_plan, open_dataset
 from pipeline.plan import Plan
+from pipeline.processes.cores import usable_cores
+from pipeline.processes.pool import WorkerPool
 from transforms.codecs import encode_image, encode_mask
 from transforms.cutout import binarise, paste_mask, resize
 from transforms.elements import Placement, ShardKey
 from transforms.index import index_rows, read_index
 from transforms.io.files import AnyPath, open_file, read_file
 from transforms.measure import measure
-from transforms.prepared import PreparedInputs, PreparedSource
+from transforms.prepared import PreparedInputs, PreparedPicture, PreparedSource
 from transforms.quiet import quiet_stderr
 
 # JPEG codes blocks of at most 16×16 pixels one by one; its decoders smooth chroma over the border.
 _JPEG_BLOCK = 16
 _JPEG_BORDER = 2
 _READ_BYTES = 2**20
+# What a mask marks is drawn: real masks mark more than is seen, but not ten times more.
+_LEAST_OPACITY = 0.1
 # Problems of a check that its text shows.
 _SHOWN = 5
 
@@ -105,26 +107,35 @@ def _check_inputs(dataset: Dataset, source: PreparedSource) -> Check:
     inputs = PreparedInputs(source)
     threshold = dataset.recipe.masks.binary_threshold
     parts: list[Tally] = []
+    problems = []
     for picture in source.backgrounds:
         parts.append(Tally({"backgrounds": measure(inputs.background(picture.name)[None])}))
     for picture in source.foregrounds:
         cutout = inputs.foreground(picture.name, False)
         pixels = np.dstack([np.asarray(cutout.colour), np.asarray(cutout.alpha)])
         mask = cutout.mask if threshold is None else binarise(cutout.mask, threshold)
+        opacity = pixels[..., -1][mask > 0].mean() / 255 if mask.any() else 0.0
+        if opacity < _LEAST_OPACITY:
+            problems.append(
+                f"{picture.name}: what its mask marks is drawn at an opacity of {opacity:.1%}"
+            )
         parts.append(
             Tally({"foregrounds": measure(pixels[None]), "foreground_masks": measure(mask[None])})
         )
     stated = dataset.manifest.input_tally.moments
-    problems = tuple(
+    problems += [
         f"the manifest has other statistics of {kind}"
         for kind, found in Tally.total(parts).moments.items()
         if found != stated[kind]
-    )
+    ]
     detail = (
         f"{len(source.backgrounds):,} backgrounds, {len(source.foregrounds):,} foregrounds, "
         "statistics agree exactly"
     )
-    return Check("inputs", detail, problems)
+    warnings = sum(finding.level == "warning" for finding in dataset.manifest.findings)
+    if warnings:
+        detail += f"; {warnings:,} warnings about them are in errors.jsonl"
+    return Check("inputs", detail, tuple(problems))
 
 
 def _check_index(dataset: Dataset, source: PreparedSource) -> _IndexCheck:
@@ -137,12 +148,16 @@ def _check_index(dataset: Dataset, source: PreparedSource) -> _IndexCheck:
     counts = dict.fromkeys((ShardKey(shard.split, shard.number) for shard in shards), 0)
     starts: dict[ShardKey, int] = {}
     problems: list[str] = []
+    by = dataset.recipe.splits.by
+    splits: dict[str, set[str]] = {}
     try:
         with open_file(dataset.file(INDEX)) as file:
             for row in read_index(file):
                 counts[row.shard] += 1
                 starts.setdefault(row.shard, row.start)
                 example = row.placement
+                if by != "example":
+                    splits.setdefault(getattr(example, by), set()).add(row.shard.split)
                 try:
                     cell = (
                         backgrounds[example.background],
@@ -158,6 +173,7 @@ def _check_index(dataset: Dataset, source: PreparedSource) -> _IndexCheck:
     except (KeyError, ValueError) as error:
         problems.append(f"index.csv is not an index of these shards: {error}")
         return _IndexCheck("index", problems=tuple(problems))
+    problems += _in_two_splits(getattr(source, f"{by}s", ()), splits)
     left_out = len(dataset.manifest.tally.left_out)
     missing = int(seen.size - np.count_nonzero(seen)) - left_out
     if missing:
@@ -171,6 +187,22 @@ def _check_index(dataset: Dataset, source: PreparedSource) -> _IndexCheck:
     return _IndexCheck("index", detail, tuple(problems), tuple(map(starts.get, counts)))
 
 
+def _in_two_splits(
+    pictures: Sequence[PreparedPicture], splits: Mapping[str, set[str]]
+) -> Iterator[str]:
+    """Yields what is wrong where a picture, under whatever names, is in two splits.
+
+    `splits`: those that each name is in.
+    """
+    twins: dict[int, list[str]] = {}
+    for picture in pictures:
+        twins.setdefault(picture.pixels, []).append(picture.name)
+    for names in twins.values():
+        found = set().union(*(splits.get(name, ()) for name in names))
+        if len(found) > 1:
+            yield f"{' = '.join(names)} is in {' and '.join(sorted(found))}"
+
+
 def _check_examples(
     dataset: Dataset, starts: Sequence[int | None], sample: int | None
 ) -> Iterator[Check]:
@@ -180,14 +212,12 @@ def _check_examples(
         for shard in shards
     ]
     reports = []
-    # Spawned, not forked: TensorFlow does not survive a fork.
-    context = multiprocessing.get_context("spawn")
     with (
-        ProcessPoolExecutor(os.cpu_count(), mp_context=context) as executor,
+        WorkerPool(usable_cores()) as pool,
         tqdm(total=len(shards), unit="shard", disable=None) as bar,
     ):
         futures = [
-            executor.submit(check_shard, dataset.path, number, start, limit)
+            pool.submit(check_shard, dataset.path, number, start, limit)
             for number, (start, limit) in enumerate(zip(starts, limits, strict=True))
         ]
         for future in futures:
@@ -196,10 +226,12 @@ def _check_examples(
     examples = sum(report.examples for report in reports)
     looked = f"{examples:,} of {total:,} examples" if sample is not None else f"{examples:,}"
     compared = sum(report.outside_compared for report in reports)
+    found = Tally.total(report.tally for report in reports)
+    empty = f"; {found.empty_masks:,} are empty" if found.empty_masks else ""
     details = {
         "records": f"{looked} parse and agree with index.csv, and both with the recipe",
         "pictures": f"{looked} decode to the right size",
-        "masks": f"{looked} are exactly their foreground's, at x, y, width, height",
+        "masks": f"{looked} are exactly their foreground's, at x, y, width, height{empty}",
         "composites": f"{compared:,} compared; equal to the background outside the foreground",
     }
     if dataset.manifest.depth:
@@ -208,7 +240,7 @@ def _check_examples(
         problems = [problem for report in reports for problem in report.problems.get(name, [])]
         yield Check(name, detail, tuple(problems))
     if sample is None:
-        yield _check_statistics(dataset, Tally.total(report.tally for report in reports))
+        yield _check_statistics(dataset, found)
 
 
 def _check_statistics(dataset: Dataset, tally: Tally) -> Check:
@@ -221,6 +253,11 @@ def _check_statistics(dataset: Dataset, tally: Tally) -> Check:
     details: list[str] = []
     problems: list[str] = []
     stated = dataset.manifest.tally.moments
+    if tally.empty_masks != dataset.manifest.tally.empty_masks:
+        problems.append(
+            f"{tally.empty_masks:,} masks are empty, and the manifest says "
+            f"{dataset.manifest.tally.empty_masks:,}"
+        )
     try:
         written = parse_json(read_file(dataset.file(STATISTICS)))
     except ParseError as error:
@@ -355,7 +392,7 @@ class _ExampleChecker:
         if "depth" in batch:
             moments["depth"] = measure(batch["depth"])
             self._check_depth(examples, batch["depth"], report)
-        report.tally += Tally(moments)
+        report.tally += Tally(moments, empty_masks=int(np.count_nonzero(~masks.any(axis=(1, 2)))))
         report.examples += len(examples)
 
     def _check_depth(

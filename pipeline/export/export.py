@@ -22,11 +22,11 @@ from pipeline.run import (
     Workspace,
     check_disk_space,
     locked,
-    provenance_checksum,
     size_text,
 )
 from transforms.elements import ShardKey
 from transforms.io.files import AnyPath, checked_path, file_checksum, is_local, read_file
+from transforms.parts import provenance_checksum
 from transforms.prepared import PreparedSource
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ def export_dataset(
     beam_options = pipeline_options(options, {"DIR": path, "DEST": output})
     opened = open_dataset(path)
     provenance = _provenance(opened, layout)
-    workspace = Workspace(output, EXPORT)
-    with locked(workspace) as state:
+    with locked(Workspace(output, EXPORT)) as workspace:
+        state = workspace.state()
         if state is not State.FRESH:
             workspace.refuse_another(state, provenance)
         if state is State.FINISHED:
@@ -92,9 +92,8 @@ def export_dataset(
             job = _job(opened, workspace, layout, provenance)
             if state is State.FRESH:
                 check_disk_space(output, "the export", _bytes_needed(job))
-            workspace.delete_partial()
             workspace.write_provenance(provenance)
-            _run(job, provenance, beam_options)
+            _run(job, workspace, provenance, beam_options)
     return _open_export(workspace)
 
 
@@ -156,7 +155,9 @@ def _bytes_needed(job: ExportJob) -> int:
     return (2 * joined + loose) * job.examples // min(_SAMPLE, first.examples)
 
 
-def _run(job: ExportJob, provenance: dict[str, Any], options: PipelineOptions) -> None:
+def _run(
+    job: ExportJob, workspace: Workspace, provenance: dict[str, Any], options: PipelineOptions
+) -> None:
     import apache_beam as beam
 
     from pipeline.export.graph import build_graph
@@ -165,7 +166,7 @@ def _run(job: ExportJob, provenance: dict[str, Any], options: PipelineOptions) -
     pipeline = beam.Pipeline(options=options)
     build_graph(pipeline, job, provenance)
     with Progress(job.examples, job.work_folder, lambda: job.count_examples({})):
-        run_pipeline(pipeline)
+        run_pipeline(pipeline, workspace.check)
 
 
 def _open_export(workspace: Workspace) -> Exported:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # names of layouts are wanted where nothing of this is
     from transforms.prepared import PreparedPicture, PreparedSource
 
 # File systems take 255 bytes; the rest is for what layouts put around an example's name.
-_MAX_NAME = 220
+MAX_NAME = 220
 _NPZ_EXAMPLES = 4000
 _SAMPLE = 500
 
@@ -146,10 +146,10 @@ class Layout(abc.ABC):
                 "it by another layout."
             )
         longest = max(map(_length, source.backgrounds)) + max(map(_length, source.foregrounds))
-        if longest > _MAX_NAME:
+        if longest > MAX_NAME:
             raise UserError(
                 f"{dataset.path}: the longest names of a background and a foreground come to "
-                f"{longest} bytes, too long for a file's name: rename them to at most {_MAX_NAME} "
+                f"{longest} bytes, too long for a file's name: rename them to at most {MAX_NAME} "
                 "together, and make the dataset again."
             )
 

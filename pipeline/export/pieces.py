@@ -332,8 +332,8 @@ def finish_export(
     pieces: Iterable[Piece],
 ) -> None:
     """Writes export.json. Harmless to repeat."""
-    workspace = Workspace(job.output, EXPORT)
-    workspace.check_unchanged(provenance)
+    workspace = Workspace(job.output, EXPORT).of_run(provenance)
+    workspace.check()
     loose = {piece.key: (piece.loose_files, piece.loose_bytes) for piece in pieces}
     description = {
         "provenance": provenance,

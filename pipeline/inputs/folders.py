@@ -6,15 +6,34 @@ import dataclasses
 import itertools
 import os
 import posixpath
+import re
+import unicodedata
 import urllib.parse
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from depthmask.errors import UserError
+from pipeline.inputs.decoding import is_picture
 from pipeline.inputs.findings import Finding
+from pipeline.inputs.samples import Warn
 from transforms.io.files import is_local, list_files
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+# Files of other suffixes, or of none, are taken where their content is a picture.
+PICTURE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".avif", ".gif", ".bmp", ".dib"),
+    *(".tif", ".tiff", ".jp2", ".j2k", ".jpx", ".jpf", ".ppm", ".pgm", ".pbm", ".pnm", ".tga"),
+)
+# What network drives, Windows and macOS leave in folders; so do names that begin with a dot.
+_JUNK = re.compile(
+    r"\..*|@eadir|@recycle|@recently-snapshot|#recycle|#snapshot|\$recycle\.bin|recycler|__macosx|"
+    r"system volume information|lost\+found|thumbs\.db|ehthumbs.*\.db|desktop\.ini|icon\r",
+    re.IGNORECASE,
+)
+# What programs leave of a picture that they write, or keep of an older one.
+_LEAVINGS = (".bak", ".old", ".orig", ".tmp", ".part", ".crdownload", ".download", "~")
+# Kinds of files that are counted in the line about those that are no pictures.
+_KINDS = 6
 # Signs that some file system or the ids below give a meaning of their own.
 _UNSAFE = '%+\\:*?"<>|'
 
@@ -23,7 +42,7 @@ _UNSAFE = '%+\\:*?"<>|'
 class InputFile:
     """A picture file.
 
-    `file` is its path below its folder; `name` the same without suffix, made safe.
+    `file` is its path below its folder, as text; `name` the same without suffix, made safe.
     """
 
     path: str
@@ -32,10 +51,14 @@ class InputFile:
     label: str
 
     def error(self, problem: str, remedy: str) -> Finding:
-        return Finding(self.path, self.file, "error", problem, remedy)
+        return Finding(shown(self.path), self.file, "error", problem, remedy)
 
     def warning(self, problem: str, remedy: str) -> Finding:
-        return Finding(self.path, self.file, "warning", problem, remedy)
+        return Finding(shown(self.path), self.file, "warning", problem, remedy)
+
+    def warn_into(self, findings: list[Finding]) -> Warn:
+        """What adds a warning about this file, of a problem and its remedy, to `findings`."""
+        return lambda problem, remedy: findings.append(self.warning(problem, remedy))
 
 
 @dataclass(frozen=True)
@@ -47,14 +70,22 @@ class InputFolders:
     masks: str | None = None
 
 
-def linked_folders(folder: str) -> list[Finding]:
+@dataclass(frozen=True)
+class FolderContents:
+    """The pictures in a folder and below it, by name, and what is in it besides."""
+
+    pictures: list[InputFile]
+    findings: list[Finding]
+
+
+def _linked_folders(folder: str) -> list[Finding]:
     """An error for each link to a folder, which no listing follows: it may lead in a circle."""
     if not is_local(folder):
         return []
     return [
         Finding(
-            path,
-            relative,
+            shown(path),
+            shown(relative),
             "error",
             "is a link to a folder, which is not followed",
             "Copy the folder there, or give it by itself.",
@@ -62,66 +93,170 @@ def linked_folders(folder: str) -> list[Finding]:
         for parent, folders, _ in os.walk(folder)
         for path in (os.path.join(parent, name) for name in sorted(folders))
         for relative in [os.path.relpath(path, folder).replace(os.sep, "/")]
-        if os.path.islink(path) and not _is_hidden(relative)
+        if os.path.islink(path) and not _is_junk(relative)
     ]
 
 
-def _is_hidden(relative: str) -> bool:
-    return any(part.startswith(".") for part in relative.split("/"))
+def _is_junk(relative: str) -> bool:
+    return any(_JUNK.fullmatch(part) for part in relative.split("/"))
 
 
-def find_pictures(folder: str) -> list[InputFile]:
-    """Every picture file in `folder` and below it, by name; a subfolder's name is a class.
+def find_pictures(folder: str) -> FolderContents:
+    """Every picture file in `folder` and below it; a subfolder's name is a class.
 
     Raises UserError where there is no such folder, or no picture in it.
     """
     if is_local(folder) and not os.path.isdir(folder):
-        raise UserError(f"{folder}: there is no such folder. Check the path.")
+        raise UserError(f"{shown(folder)}: there is no such folder. Check the path.")
     try:
         paths = [file.path for file in list_files(folder)]
     except Exception as error:  # a remote file system's own
-        raise UserError(f"{folder}: cannot be read: {error}") from error
-    pictures = []
+        raise UserError(f"{shown(folder)}: cannot be read: {error}") from error
+    pictures, others = [], []
     for path in paths:
         relative = path[len(folder.rstrip("/")) :].replace(os.sep, "/").lstrip("/")
-        stem, suffix = posixpath.splitext(relative)
-        if suffix.lower() in PICTURE_SUFFIXES and not _is_hidden(relative):
+        if _is_junk(relative):
+            continue
+        usual = _suffix(relative) in PICTURE_SUFFIXES
+        if usual or (not relative.lower().endswith(_LEAVINGS) and is_picture(path)):
             label = relative.split("/")[0] if "/" in relative else ""
-            pictures.append(InputFile(path, relative, safe_name(stem), safe_name(label)))
+            stem = relative[: len(relative) - len(_suffix(relative))]
+            pictures.append(InputFile(path, shown(relative), safe_name(stem), safe_name(label)))
+        else:
+            others.append(relative)
+    findings = _linked_folders(folder)
     if not pictures:
-        links = "".join(f"\n{link}" for link in linked_folders(folder)[:1])
+        links = "".join(f"\n{link}" for link in findings[:1])
         raise UserError(
-            f"{folder}: there are no pictures in it. Put some there "
+            f"{shown(folder)}: there are no pictures in it. Put some there "
             f"({', '.join(suffix[1:] for suffix in PICTURE_SUFFIXES)}).{links}"
         )
-    return sorted(pictures, key=lambda picture: (picture.name, picture.path))
+    if others:
+        findings.append(_others(folder, others))
+    # Of two of one name that of a usual kind is taken: others are often what it was made from.
+    pictures.sort(
+        key=lambda picture: (
+            picture.name,
+            _suffix(picture.file) not in PICTURE_SUFFIXES,
+            picture.path,
+        )
+    )
+    return FolderContents(pictures, findings)
 
 
-def safe_name(name: str) -> str:
-    """`name` with control characters, and signs that file systems or ids use, percent-encoded."""
-    return "".join(
-        sign if sign.isprintable() and sign not in _UNSAFE else urllib.parse.quote(sign, safe="")
-        for sign in name
+def _suffix(path: str) -> str:
+    """What follows the last dot, with it, where that can be a kind of file and no number."""
+    suffix = posixpath.splitext(path)[1].lower()
+    return suffix if suffix[1:2].isalpha() else ""
+
+
+def _others(folder: str, others: Sequence[str]) -> Finding:
+    suffixes = (posixpath.splitext(path)[1].lower() for path in others)
+    kinds = Counter(suffix or "without a suffix" for suffix in suffixes).most_common()
+    counts = [f"{count:,} {shown(kind)}" for kind, count in kinds[:_KINDS]]
+    if len(kinds) > _KINDS:
+        counts.append(f"{sum(count for _, count in kinds[_KINDS:]):,} others")
+    files = "1 file is no picture" if len(others) == 1 else f"{len(others):,} files are no pictures"
+    return Finding(
+        shown(folder),
+        ".",
+        "warning",
+        f"{files} that can be read ({', '.join(counts)})",
+        "Not used.",
     )
 
 
-def without_twins(files: Iterable[InputFile]) -> tuple[list[InputFile], list[Finding]]:
-    """The files of different names, and an error for each that repeats one."""
+def shown(path: str) -> str:
+    """`path` as text that can be written anywhere: bytes that are not UTF-8 as ``\\xff``."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def safe_name(name: str) -> str:
+    """`name` with control characters, and signs that file systems or ids use, percent-encoded.
+
+    In Unicode's composed form (NFC): macOS writes ``é`` as two signs, others as one.
+    """
+    return "".join(
+        sign
+        if sign.isprintable() and sign not in _UNSAFE
+        else urllib.parse.quote(sign, safe="", errors="surrogateescape")
+        for sign in unicodedata.normalize("NFC", name)
+    )
+
+
+def _without_twins(files: Iterable[InputFile]) -> tuple[list[InputFile], list[Finding]]:
+    """The files of different names, and a finding for each that repeats one.
+
+    That is an error, but for files of an unusual kind: they may be what the other was made from.
+    """
     first: dict[str, InputFile] = {}
     findings = []
     for file in files:
-        if file.name in first:
+        if file.name not in first:
+            first[file.name] = file
+        elif _suffix(file.file) in PICTURE_SUFFIXES:
             findings.append(
                 file.error(
                     f"has the same name as {first[file.name].file}", "Rename one of the two."
                 )
             )
-        first.setdefault(file.name, file)
+        else:
+            findings.append(
+                file.warning(f"has the same name as {first[file.name].file}", "Not used.")
+            )
     return list(first.values()), findings
 
 
-def find_all(folders: InputFolders) -> dict[str, list[InputFile]]:
-    """The pictures of every folder that is given. Raises UserError of all that are wrong."""
+def _differing_in_case(files: Iterable[InputFile]) -> list[Finding]:
+    """A warning for each name that differs from another in upper and lower case alone."""
+    first: dict[str, InputFile] = {}
+    findings = []
+    for file in files:
+        other = first.setdefault(file.name.casefold(), file)
+        if other is not file:
+            findings.append(
+                file.warning(
+                    f"has the name of {other.file} but for upper and lower case",
+                    "Rename one of the two: exported to macOS or Windows, one file would replace "
+                    "the other.",
+                )
+            )
+    return findings
+
+
+@dataclass(frozen=True)
+class FoundInputs:
+    """The input files of different names, and what is wrong with the others.
+
+    `masks`: by name. Where a folder of masks is given, every foreground here has one.
+    """
+
+    backgrounds: list[InputFile]
+    foregrounds: list[InputFile]
+    masks: dict[str, InputFile]
+    findings: list[Finding]
+
+
+def find_inputs(folders: InputFolders) -> FoundInputs:
+    """Raises UserError where a folder is missing, empty or within another."""
+    found = _find_all(folders)
+    backgrounds, findings = _without_twins(found["backgrounds"].pictures)
+    foregrounds, twins = _without_twins(found["foregrounds"].pictures)
+    findings += twins
+    for contents in found.values():
+        findings += contents.findings
+    masks: dict[str, InputFile] = {}
+    if folders.masks is not None:
+        masks, more = _match_masks(folders.masks, found["masks"].pictures, foregrounds)
+        findings += more
+        foregrounds = [file for file in foregrounds if file.name in masks]
+    for files in (backgrounds, foregrounds):
+        findings += _differing_in_case(files)
+    return FoundInputs(backgrounds, foregrounds, masks, findings)
+
+
+def _find_all(folders: InputFolders) -> dict[str, FolderContents]:
+    """What is in every folder that is given. Raises UserError of all that are wrong."""
     given = {kind: path for kind, path in dataclasses.asdict(folders).items() if path is not None}
     found, problems = {}, []
     for kind, folder in given.items():
@@ -134,8 +269,9 @@ def find_all(folders: InputFolders) -> dict[str, list[InputFile]]:
         # Of two that are the same one line is enough.
         if inside.startswith(around) and (inside != around or kind < other):
             problems.append(
-                f"--{kind} {folder} is {'the same as' if inside == around else 'within'} --{other} "
-                f"{outer}: its pictures would be taken for both. Give each a folder of its own."
+                f"--{kind} {shown(folder)} is {'the same as' if inside == around else 'within'} "
+                f"--{other} {shown(outer)}: its pictures would be taken for both. Give each a "
+                "folder of its own."
             )
     if problems:
         raise UserError("\n".join(problems))
@@ -149,11 +285,11 @@ def _whole_path(folder: str) -> str:
     return f"{folder.rstrip('/')}/"
 
 
-def match_masks(
+def _match_masks(
     folder: str, files: Sequence[InputFile], foregrounds: Sequence[InputFile]
 ) -> tuple[dict[str, InputFile], list[Finding]]:
     """The masks by name, and what is wrong with them and with the foregrounds that have none."""
-    masks, findings = without_twins(files)
+    masks, findings = _without_twins(files)
     by_name = {mask.name: mask for mask in masks}
     names = {file.name for file in foregrounds}
     unused = [mask for mask in masks if mask.name not in names]
@@ -162,7 +298,7 @@ def match_masks(
         have = "mask has" if len(unused) == 1 else "masks have"
         findings.append(
             Finding(
-                folder,
+                shown(folder),
                 ".",
                 "warning",
                 f"{len(unused):,} {have} no foreground of the same name, such as {unused[0].file}",

@@ -1,71 +1,66 @@
-"""Opening a picture file of any kind."""
+"""Pictures as they are meant to be seen: whole, upright, 8 bits, sRGB."""
 
 from __future__ import annotations
 
-import io
+from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from transforms.io.files import open_file
+from pipeline.inputs.colour import to_srgb
+from pipeline.inputs.decoding import BadPicture, decode, turned
+from pipeline.inputs.samples import Samples, Warn
 
-MAX_PIXELS = 100_000_000
-MAX_FILE_BYTES = 256 * 2**20
-
-
-class BadPicture(Exception):
-    """A picture that cannot be used: what is wrong, and the remedy."""
-
-    def __init__(self, problem: str, remedy: str) -> None:
-        super().__init__(problem)
-        self.problem = problem
-        self.remedy = remedy
+# Of 100 pixels one may be lighter, or darker, than a picture that is nearly black, or white.
+_BLACK, _WHITE, _FLAT = 20, 235, 3
 
 
-def open_picture(path: str) -> Image.Image:
-    """The picture in a file: whole, upright, 8 bits, in mode L, LA, RGB or RGBA."""
+@dataclass(frozen=True)
+class Picture:
+    """A picture, mode L, LA, RGB or RGBA, and the EXIF orientation by which it was turned."""
+
+    image: Image.Image
+    orientation: int
+
+
+def open_picture(path: str, warn: Warn) -> Picture:
+    """The picture in a file. Raises BadPicture; tells `warn` of what was guessed or left out."""
+    decoded = decode(path, warn)
+    stored = decoded.stored
+    image = _from_samples(stored, warn) if isinstance(stored, Samples) else _plain(stored)
+    image = to_srgb(image, decoded.profile, warn)
+    image.info = {}
+    return Picture(turned(image, decoded.turn), decoded.orientation)
+
+
+def _from_samples(samples: Samples, warn: Warn) -> Image.Image:
     try:
-        with open_file(path) as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise BadPicture(f"cannot be read ({error})", "Check the file and its rights.") from error
-    if not data:
-        raise BadPicture("is empty", "Copy it anew or take it away.")
-    if len(data) > MAX_FILE_BYTES:
-        raise BadPicture(f"is larger than {MAX_FILE_BYTES >> 20} MiB", "Make it smaller.")
-    try:
-        image: Image.Image = Image.open(io.BytesIO(data))
-        if image.width * image.height > MAX_PIXELS:
-            raise BadPicture(
-                f"has {image.width}×{image.height} pixels, more than {MAX_PIXELS // 10**6} million",
-                "Make it smaller.",
-            )
-        image.load()
-        image = ImageOps.exif_transpose(image)
-    except UnidentifiedImageError as error:
-        raise BadPicture("is not a picture", "Take it away or convert it.") from error
-    except Image.DecompressionBombError as error:
-        raise BadPicture("has far too many pixels", "Make it smaller.") from error
-    except BadPicture:
-        raise
-    except Exception as error:  # decoders of damaged files raise whatever they stumble on
-        raise BadPicture(
-            f"is damaged or truncated ({error})", "Copy it anew or take it away."
-        ) from error
-    return _eight_bit(image)
+        image = Image.fromarray(samples.eight_bits(warn))
+        alpha = samples.alpha()
+    except ValueError as error:
+        raise BadPicture(f"has {error}", "Take it away or convert it.") from error
+    if alpha is not None:
+        image.putalpha(Image.fromarray(alpha))
+    return image
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        values = np.asarray(image, np.float64)
-        if not np.isfinite(values).all():
-            raise BadPicture("has values that are no numbers", "Take it away or convert it.")
-        largest = values.max(initial=0)
-        peak = 65535 if largest > 255 else 1 if image.mode == "F" and largest <= 1 else 255
-        return Image.fromarray(np.clip(values * (255 / peak), 0, 255).astype(np.uint8))
-    if image.mode in ("L", "LA", "RGB", "RGBA"):
+def _plain(image: Image.Image) -> Image.Image:
+    if "transparency" in image.info or image.mode in ("PA", "La", "RGBa"):
+        return image.convert("RGBA")
+    if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK", "LAB"):
         return image
-    has_alpha = "transparency" in image.info or image.mode in ("PA", "La", "RGBa")
-    return image.convert("RGBA" if has_alpha else "RGB")
+    return image.convert("RGB")
+
+
+def dullness(pixels: np.ndarray) -> str | None:
+    """What pixels, uint8 [n, 3], come out as that no picture is meant to be; None for others."""
+    if not len(pixels):
+        return None
+    least, greatest = np.percentile(pixels, (1, 99), axis=0, method="nearest").astype(int)
+    if greatest.max() <= _BLACK:
+        return "nearly black"
+    if least.min() >= _WHITE:
+        return "nearly white"
+    if (greatest - least).max() <= _FLAT:
+        return "of one colour"
+    return None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -72,13 +73,9 @@ class Plan:
                 start += count
             return splits
         pictures = self.backgrounds if recipe.splits.by == "background" else self.foregrounds
-        dealt = sorted(
-            range(len(pictures)),
-            key=lambda index: hash_key(recipe.seed, "split", pictures[index].name),
-        )
-        counts = _apportion(len(dealt), recipe.splits.fractions, f"{recipe.splits.by}s")
-        for name, count in counts.items():
-            mine, dealt = tuple(sorted(dealt[:count])), dealt[count:]
+        counts = _apportion(len(pictures), recipe.splits.fractions, f"{recipe.splits.by}s")
+        for name, dealt in _deal(_twins(pictures, recipe.seed), counts).items():
+            mine = tuple(sorted(dealt))
             sides = (
                 (mine, everything[1]) if recipe.splits.by == "background" else (everything[0], mine)
             )
@@ -238,6 +235,42 @@ def _apportion(total: int, fractions: Mapping[str, float], things: str) -> dict[
                 f"{things}: raise its fraction, or give more pictures."
             )
     return counts
+
+
+def _twins(pictures: Sequence[PreparedPicture], seed: int) -> list[list[int]]:
+    """Indices of pictures, those of the same pixels together, in the order to deal them out.
+
+    That of a picture's group depends on the names in it alone.
+    """
+    groups: dict[int | str, list[int]] = {}
+    for index in sorted(range(len(pictures)), key=lambda index: pictures[index].name):
+        groups.setdefault(pictures[index].pixels or pictures[index].name, []).append(index)
+    return sorted(
+        groups.values(), key=lambda group: hash_key(seed, "split", pictures[group[0]].name)
+    )
+
+
+def _deal(groups: Sequence[list[int]], counts: Mapping[str, int]) -> dict[str, list[int]]:
+    """Deals groups out in order, to each name as nearly its count as whole groups allow.
+
+    Raises UserError where there are fewer groups than names.
+    """
+    if len(groups) < len(counts):
+        raise UserError(
+            f"splits.fractions: {len(counts)} splits of {len(groups)} different pictures (the same "
+            "picture twice goes to one split): give more pictures, or name fewer splits."
+        )
+    ends = list(itertools.accumulate(map(len, groups), initial=0))
+    dealt, first, wanted = {}, 0, 0
+    for later, (name, count) in zip(reversed(range(len(counts))), counts.items(), strict=True):
+        wanted += count
+        # One group at least for this name, and one for each later one.
+        last = min(
+            range(first + 1, len(groups) - later + 1), key=lambda end: abs(ends[end] - wanted)
+        )
+        dealt[name] = [index for group in groups[first:last] for index in group]
+        first = last
+    return dealt
 
 
 def _shard_sizes(examples: int, per_shard: int) -> tuple[int, ...]:

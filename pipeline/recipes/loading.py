@@ -18,6 +18,16 @@ from depthmask.errors import UserError
 from pipeline.recipes.schema import Recipe
 
 _MAX_BYTES = 64 * 2**10
+_MAX_DIGITS = 50
+_MAX_DEPTH = 20
+# What a value within another begins and ends with.
+_STARTS = (
+    yaml.BlockMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.FlowSequenceStartToken,
+)
+_ENDS = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
 
 
 def builtin_recipes() -> list[str]:
@@ -93,7 +103,10 @@ def _with_base(data: dict[str, Any], source: str) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Loads plain data, as `yaml.safe_load` does, but refuses a key that is given twice."""
+    """Loads plain data, as `yaml.safe_load` does.
+
+    Refuses a key that is given twice, and a number without end.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -106,17 +119,33 @@ class _Loader(yaml.SafeLoader):
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
 
+    def construct_number(self, node: yaml.ScalarNode) -> Any:
+        # Those of thousands of digits take long to read, and some cannot be shown.
+        if len(node.value) > _MAX_DIGITS:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a number has more than {_MAX_DIGITS} digits", node.start_mark
+            )
+        is_int = node.tag.endswith(":int")
+        return self.construct_yaml_int(node) if is_int else self.construct_yaml_float(node)
+
+
+for _kind in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _Loader.construct_number)
+
 
 def _parse_yaml(text: str, source: str) -> Any:
-    """Plain data from YAML: no objects, and no aliases, which a few lines can make explode."""
+    """Plain data from YAML: no objects, and nothing that a few lines can make explode."""
+    depth = 0
     try:
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise UserError(f"{source}: aliases (*name) are not allowed. Write the value out.")
+        for token in yaml.scan(text):
+            if isinstance(token, yaml.AliasToken):
+                raise UserError(f"{source}: aliases (*name) are not allowed. Write the value out.")
+            depth += isinstance(token, _STARTS) - isinstance(token, _ENDS)
+            if depth > _MAX_DEPTH:
+                raise UserError(f"{source}: nested too deeply.")
         return yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
         raise UserError(f"{source}: not YAML: {' '.join(str(error).split())}") from error
-    except RecursionError as error:
-        raise UserError(f"{source}: nested too deeply.") from error
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from transforms.codecs import ImageCodec, MaskCodec
+from transforms.codecs import Compression, ImageCodec, MaskCodec
 from transforms.depth import DepthSettings
 
 # A chunk's composites and masks together stay below this.
@@ -84,6 +84,7 @@ class Foregrounds(_Section):
     scale: tuple[float, float] = Field(
         (1.0, 1.0), strict=False, description="random factor on the size, from … to"
     )
+    trim: bool = Field(False, description="first crop the clear frame around each cut-out")
 
     @model_validator(mode="after")
     def _ordered(self) -> Foregrounds:
@@ -231,6 +232,11 @@ class Recipe(_Section):
     image: ImageCodec = ImageCodec()
     masks: Masks = Masks()
     depth: DepthSettings = DepthSettings()
+    compression: Compression = Field(
+        "fast",
+        description="of PNG; small: a tenth smaller than fast, and many times slower; pillow: as "
+        "datasets of format 1 have it",
+    )
     splits: Splits = Splits()
     shards: Shards = Shards()
 

@@ -8,22 +8,18 @@ from pipeline.run.lock import locked
 from pipeline.run.progress import Progress
 from pipeline.run.workspace import (
     EXPORT,
-    INPUTS,
     SET_ASIDE,
     State,
     Workspace,
-    provenance_checksum,
 )
 
 __all__ = [
     "EXPORT",
-    "INPUTS",
     "SET_ASIDE",
     "Progress",
     "State",
     "Workspace",
     "check_disk_space",
     "locked",
-    "provenance_checksum",
     "size_text",
 ]

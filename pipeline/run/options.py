@@ -10,6 +10,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from apache_beam.runners.runner import create_runner
 
 from depthmask.errors import UserError
+from pipeline.processes.cores import usable_cores
 from pipeline.run.dataflow import check_for_dataflow, uses_dataflow, with_defaults
 
 LOCAL_RUNNER = "FnApiRunner"
@@ -33,7 +34,7 @@ def pipeline_options(
         if "direct_running_mode" not in given:
             defaults.append("--direct_running_mode=multi_processing")
         if "direct_num_workers" not in given:
-            defaults.append(f"--direct_num_workers={os.cpu_count() or 1}")
+            defaults.append(f"--direct_num_workers={usable_cores()}")
         options = PipelineOptions([*arguments, *defaults])
         # The workers fill the cores: threads of numpy's within each would only get in their way.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -17,34 +19,66 @@ from apache_beam.runners.portability import portable_runner
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from depthmask.errors import RunError
+from pipeline.processes.signals import settle
+from pipeline.processes.watch import WorkerGoneError, watched
 from pipeline.run.dataflow import uses_dataflow
+from pipeline.run.local import leashed, reach_loopback
+from pipeline.run.lock import LockLostError
 
 _log = logging.getLogger("depthmask")
 # A worker's exception, in the last line of its traceback.
 _CAUSE = re.compile(r"[\w.]+(Error|Exception|Interrupt)\b")
-# What Beam says of a worker process that is gone.
-_WORKER_GONE = ("Channel closed prematurely", "Socket closed", "Worker subprocess exited")
+# What Beam says of a worker that is gone.
+_WORKER_GONE = ("Channel closed prematurely", "Socket closed")
+# How long a job server may take to answer, how often in a row it may fail to.
+_ANSWER_SECONDS = 5.0
+_SILENCES = 3
+# How long a job that is being submitted is waited for, to cancel it.
+_SUBMIT_SECONDS = 3.0
 
 
-def run_pipeline(pipeline: beam.Pipeline) -> None:
+def run_pipeline(pipeline: beam.Pipeline, check: Callable[[], None]) -> None:
     """Runs a graph and waits until it has ended. Raises RunError where it fails.
 
-    On KeyboardInterrupt it cancels a job that would go on without this process.
+    `check` is called every few seconds where other processes do the work; what it raises ends the
+    run. On KeyboardInterrupt, and where it is ended so, a job that would go on without this process
+    is cancelled.
     """
-    job = None
-    try:
+    job: RemoteJob | None = None
+    submitted = threading.Event()
+
+    def run() -> str:
+        nonlocal job
         result = pipeline.run()
         job = remote_job(result, pipeline.options)
+        submitted.set()
         if job:
             _log.info("%s", job)
-        state = result.wait_until_finish()
-    except KeyboardInterrupt:
+        return str(result.wait_until_finish())
+
+    def check_all() -> None:
+        check()
+        if server:
+            server.check()
+
+    server = _job_server(pipeline.options)
+    reach_loopback()
+    try:
+        with leashed(pipeline) as leash:
+            state = watched(run, check_all) if leash or server else run()
+    except (KeyboardInterrupt, LockLostError):
+        settle()
+        if server:
+            submitted.wait(_SUBMIT_SECONDS)
         if job:
             job.cancel()
+        elif server:
+            _log.warning("%s may have the job already: look there", server)
         elif uses_dataflow(pipeline.options):
             _log.warning("Dataflow may have the job already: look at %s", CONSOLE)
         raise
     except Exception as error:  # runners raise exceptions of any type, with workers' text in them
+        settle()
         if job and not job.has_ended(error):
             raise RunError(
                 f"Lost contact with {job}; it may still be running: {_cause(error)}\n"
@@ -61,10 +95,38 @@ def _cause(error: Exception) -> str:
         return str(error.details())
     lines = [line.strip() for line in str(error).splitlines() if line.strip() not in ("", "None")]
     if any(sign in line for sign in _WORKER_GONE for line in lines):
-        return "a worker process ended unexpectedly: killed, or out of memory"
+        return str(WorkerGoneError())
     causes = [line for line in lines if _CAUSE.match(line)]
     # A runner wraps the worker's exception, which says more.
     return (causes or lines or [repr(error)])[-1].removeprefix("RuntimeError: ")
+
+
+class _JobServer:
+    """Beam's job server, of Flink and others, at an address that the user names."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._endpoint = endpoint
+        self._silences = 0
+
+    def __str__(self) -> str:
+        return f"the job server at {self._endpoint}"
+
+    def check(self) -> None:
+        """Raises ConnectionError where it has not answered several times in a row."""
+        with grpc.insecure_channel(self._endpoint) as channel:
+            try:
+                grpc.channel_ready_future(channel).result(_ANSWER_SECONDS)
+            except grpc.FutureTimeoutError:
+                self._silences += 1
+            else:
+                self._silences = 0
+        if self._silences == _SILENCES:
+            raise ConnectionError(f"{self} does not answer")
+
+
+def _job_server(options: PipelineOptions) -> _JobServer | None:
+    endpoint = options.view_as(PortableOptions).job_endpoint
+    return _JobServer(endpoint) if endpoint and endpoint != "embed" else None
 
 
 CONSOLE = "https://console.cloud.google.com/dataflow/jobs"
@@ -93,7 +155,7 @@ class RemoteJob:
         It makes no request.
         """
         if isinstance(self.result, portable_runner.PipelineResult):
-            return not isinstance(error, grpc.RpcError)
+            return not isinstance(error, grpc.RpcError | ConnectionError)
         return bool(self.result.is_in_terminal_state())
 
     def cancel(self) -> None:

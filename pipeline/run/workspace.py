@@ -7,19 +7,20 @@ folder that is recognisably depthmask's. A command works in a folder within `loc
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import enum
+import functools
 import json
 import os
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import uuid
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
-
 from depthmask.errors import UserError
-from depthmask.manifest import MANIFEST, PREPARED, crc_text, is_dataset_file
+from depthmask.manifest import MANIFEST, PREPARED, is_dataset_file, parse_shard_name
 from transforms.io.files import (
     delete_files,
     exists,
@@ -28,20 +29,27 @@ from transforms.io.files import (
     list_files,
     list_names,
     read_file,
-    replace_file,
+    rename_file,
+    sync_files,
+    write_file,
 )
-from transforms.parts import is_half_written, is_work_file, unfinished_path
+from transforms.parts import (
+    PROVENANCE,
+    check_unchanged,
+    is_half_written,
+    is_work_file,
+    provenance_checksum,
+    unfinished_path,
+)
 
 WORK_FOLDER = "_unfinished"
-INPUTS = "inputs"
 LOCK = "lock.json"
-PROVENANCE = "provenance.json"
 # The manifest of a dataset that is being repaired.
 SET_ASIDE = "manifest-set-aside.json"
+# Inputs that a run is preparing, in a folder of its own.
+_INPUTS = re.compile(rf"inputs-[0-9a-f]{{12}}/({'|'.join(map(re.escape, PREPARED))})")
 # Names of all files in a work folder that are not those of `transforms.parts`.
-_OWN_WORK = re.compile(
-    rf"lock\.json(\.[0-9a-f]{{32}})?|{PROVENANCE}|{SET_ASIDE}|{INPUTS}/({'|'.join(PREPARED)})"
-)
+_OWN_WORK = re.compile(rf"lock\.json(\.[0-9a-f]{{32}})?|{PROVENANCE}|{SET_ASIDE}|{_INPUTS.pattern}")
 
 
 class State(enum.Enum):
@@ -75,15 +83,32 @@ DATASET = Kind(
 EXPORT = Kind("export", "export.json", frozenset({"layout", "dataset"}), "Give a new folder.")
 
 
+def _unchecked() -> None:
+    """Of a workspace in which only looking is done."""
+
+
 @dataclass(frozen=True)
 class Workspace:
     """The output folder of a command, on any file system that Beam knows.
 
-    Its provenance is what decides the bytes of its files, as JSON.
+    Its provenance is what decides the bytes of its files, as JSON. `check` is called before
+    anything gets its final name, and before anything is deleted; it raises where the folder has
+    become another run's.
+
+    What a run has ready to be renamed, the next that takes the folder over deletes first
+    (`delete_partial`). So a run that stood still meanwhile finds either that, or by `check` that it
+    has lost the folder, wherever it goes on.
     """
 
     output: str
     kind: Kind = DATASET
+    check: Callable[[], None] = field(default=_unchecked, repr=False, compare=False)
+
+    def of_run(self, provenance: dict[str, Any]) -> Workspace:
+        """Returns it as the workers of a run have it: theirs until another run is begun there."""
+        run = provenance_checksum(provenance)
+        check = functools.partial(check_unchanged, self.work_folder, run)
+        return dataclasses.replace(self, check=check)
 
     def path(self, name: str) -> str:
         return join(self.output, name)
@@ -95,15 +120,20 @@ class Workspace:
     def work_path(self, name: str) -> str:
         return join(self.work_folder, name)
 
+    def new_inputs_folder(self) -> str:
+        """Where a run prepares its inputs."""
+        return self.work_path(f"inputs-{uuid.uuid4().hex[:12]}")
+
     # What is there
 
     def state(self) -> State:
         """Returns what the folder holds. Raises UserError where that is not depthmask's."""
         names = self._names()
-        finished = self.kind.last_file in names
+        cut = self._is_cut(names)
+        finished = self.kind.last_file in names and not cut
         if finished:
             self.read_provenance(State.FINISHED)
-        begun = WORK_FOLDER in names and self._is_begun()
+        begun = (WORK_FOLDER in names and self._is_begun()) or cut
         if finished or begun:
             return State.FINISHED if finished else State.UNFINISHED
         if others := sorted(names - {WORK_FOLDER}):
@@ -124,6 +154,16 @@ class Workspace:
             return list_names(self.output)
         except OSError as error:
             raise UserError(f"{self.output}: cannot be read: {error}") from error
+
+    def _is_cut(self, names: set[str]) -> bool:
+        """Whether a power cut has left nothing, or a part, of a dataset's manifest."""
+        if not {self.kind.last_file, *PREPARED} <= names:
+            return False
+        try:
+            json.loads(read_file(self.path(self.kind.last_file)))
+        except ValueError:
+            return True
+        return False
 
     def _is_begun(self) -> bool:
         """Returns whether the work folder says what was begun in it, damaged or not.
@@ -169,19 +209,24 @@ class Workspace:
                 return found
         raise self._foreign(path)
 
-    def read_provenance(self, state: State) -> dict[str, Any]:
-        """Returns the provenance of what is finished or unfinished in the folder."""
+    def read_provenance(self, state: State) -> dict[str, Any] | None:
+        """Returns the provenance of what is finished or unfinished in the folder.
+
+        None where it is lost, as it may be after a power cut.
+        """
         if state is State.FINISHED:
             return dict(self.read_manifest()["provenance"])
-        path = self.work_path(PROVENANCE)
         try:
-            return dict(json.loads(read_file(path)))
-        except ValueError as error:
-            raise UserError(f"{path} is damaged. {self.kind.remedy}") from error
+            return dict(json.loads(read_file(self.work_path(PROVENANCE))))
+        except (FileNotFoundError, ValueError):
+            return None
 
     def refuse_another(self, state: State, provenance: dict[str, Any]) -> None:
         """Raises UserError, naming what differs, where another job's work is in the folder."""
-        lines = differences(self.read_provenance(state), provenance)
+        found = self.read_provenance(state)
+        if found is None:
+            raise UserError(f"{self.work_path(PROVENANCE)} is damaged. {self.kind.remedy}")
+        lines = differences(found, provenance)
         if not lines:
             return
         listing = "\n".join(
@@ -194,11 +239,6 @@ class Workspace:
             f"{self.output} holds {state.value} {self.kind.noun} of another job. What differs:\n"
             f"{listing}\n{self.kind.remedy}"
         )
-
-    def check_unchanged(self, provenance: dict[str, Any]) -> None:
-        """Raises RuntimeError where another job has been started in the folder meanwhile."""
-        if differences(self.read_provenance(State.UNFINISHED), provenance):
-            raise RuntimeError(f"{self.output}: another run has been started here meanwhile")
 
     def sizes(self) -> dict[str, int]:
         """Bytes of each file in the output folder, by name."""
@@ -214,33 +254,61 @@ class Workspace:
 
     # What is written
 
+    def place(self, path: str, name: str) -> None:
+        """Gives a file of the work folder its name in the output, where a power cut leaves it."""
+        self._rename(path, self.path(name))
+
     def write(self, name: str, parts: Iterable[bytes]) -> int:
         """Writes an output file, renamed into place when it is whole; returns its CRC-32C."""
-        return replace_file(self.path(name), unfinished_path(self.work_path(name)), parts)
+        return self._write(self.path(name), self.work_path(name), parts)
 
     def write_provenance(self, provenance: dict[str, Any]) -> None:
         """Makes the folder an unfinished one of this provenance."""
         path = self.work_path(PROVENANCE)
-        data = json.dumps(provenance, indent=2, ensure_ascii=False).encode()
-        replace_file(path, unfinished_path(path), [data])
+        self._write(path, path, [json.dumps(provenance, indent=2, ensure_ascii=False).encode()])
+
+    def set_aside(self) -> None:
+        """Makes a finished dataset an unfinished one."""
+        self._rename(self.path(MANIFEST), self.work_path(SET_ASIDE))
+
+    def _write(self, path: str, stem: str, parts: Iterable[bytes]) -> int:
+        part = unfinished_path(stem)
+        crc = write_file(part, parts)
+        self._rename(part, path)
+        return crc
+
+    def _rename(self, path: str, new_path: str) -> None:
+        sync_files([path])
+        self.check()
+        rename_file(path, new_path)
+        sync_files([new_path])
 
     # What is deleted
 
-    def delete_all(self) -> None:
+    def delete_all(self, inputs: str) -> None:
         """Deletes a dataset, finished or not, but not the inputs that were just prepared.
 
         If interrupted, it leaves an unfinished dataset of no job, which only --restart accepts.
         """
+        kept = inputs.removeprefix(join(self.work_folder, ""))
         self.write_provenance({})
-        delete_files([self.path(MANIFEST)])
-        delete_files(self.path(name) for name in filter(is_dataset_file, self._names()))
-        self._delete_work(lambda name: name != PROVENANCE and not name.startswith(f"{INPUTS}/"))
-        delete_files([self.work_path(PROVENANCE)])
+        self._delete([self.path(MANIFEST)])
+        self._delete(self.path(name) for name in filter(is_dataset_file, self._names()))
+        self._delete_work(lambda name: name != PROVENANCE and not name.startswith(f"{kept}/"))
+        self._delete([self.work_path(PROVENANCE)])
+
+    def delete_others(self, shards: Collection[str]) -> None:
+        """Deletes shards that are none of these, and what a power cut has left of a manifest."""
+        self._delete(
+            self.path(name)
+            for name in self._names()
+            if name == MANIFEST or (parse_shard_name(name) and name not in shards)
+        )
 
     def delete_partial(self) -> None:
-        """Deletes what interrupted attempts have left half-written."""
+        """Deletes what an interrupted attempt has left half-written, or ready to be renamed."""
         names = frozenset(self._work_names())
-        self._delete_work(lambda name: is_half_written(name, names))
+        self._delete_work(lambda name: is_half_written(name, names) or bool(_INPUTS.match(name)))
 
     def delete_work_folder(self) -> None:
         """Deletes what no later run needs of the work folder, but not the lock.
@@ -248,17 +316,27 @@ class Workspace:
         Of unfinished work, that is only the inputs, which each run prepares anew.
         """
         if exists(self.work_path(PROVENANCE)) and not exists(self.path(self.kind.last_file)):
-            delete_files(self.work_path(f"{INPUTS}/{name}") for name in PREPARED)
+            self._delete_work(lambda name: bool(_INPUTS.match(name)))
         else:
+            self._delete([self.work_path(PROVENANCE)])
             self._delete_work(lambda name: True)
 
     def _delete_work(self, wanted: Callable[[str], bool]) -> None:
         """Deletes wanted files of the work folder, but never the lock, nor somebody else's."""
-        delete_files(
+        self._delete(
             self.work_path(name)
             for name in self._work_names()
             if is_own(name) and not name.startswith(LOCK) and wanted(name)
         )
+
+    def _delete(self, paths: Iterable[str]) -> None:
+        if is_local(self.output):
+            for path in paths:
+                self.check()
+                delete_files([path])
+        else:
+            self.check()
+            delete_files(paths)
 
     def delete_empty_folders(self) -> None:
         """Deletes the work folder if it has no more files."""
@@ -271,11 +349,6 @@ class Workspace:
 def is_own(name: str) -> bool:
     """Returns whether depthmask writes files of this `name`, relative to the work folder."""
     return bool(_OWN_WORK.fullmatch(name)) or is_work_file(name)
-
-
-def provenance_checksum(provenance: dict[str, Any]) -> str:
-    """Returns eight hexadecimal digits that stand for a provenance."""
-    return crc_text(google_crc32c.value(json.dumps(provenance, sort_keys=True).encode()))
 
 
 def differences(before: Any, now: Any, key: str = "") -> list[str]:

@@ -12,6 +12,7 @@ from transforms.codecs import to_image
 
 # The depth of a disparity of 0, in metres: beyond any room or street.
 _FARTHEST = 1000.0
+Upsampling = Literal["align_corners", "half_pixel"]
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -59,6 +60,11 @@ class ModelInterface(BaseModel):
         gt=0,
         allow_inf_nan=False,
         description="metres per unit; null: the model's, or 1",
+    )
+    upsampling: Upsampling = Field(
+        "align_corners",
+        description="densedepth: of its decoder, as its authors had it, or half_pixel, as their "
+        "code has it since September 2020. Other models have their own",
     )
 
     @model_validator(mode="after")

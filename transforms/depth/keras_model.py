@@ -54,17 +54,11 @@ def load_keras_file(stage: DepthStage, path: str) -> Network:
     check_one(stage, "output", [tensor.name for tensor in outputs])
     shape = tuple(inputs[0].shape)
     size = stage.input_size(fixed_size(stage, shape))
-    return keras_network(stage, model, size, batch=shape[0])
+    return _keras_network(stage, model, size, batch=shape[0])
 
 
-def keras_network(
-    stage: DepthStage,
-    model: Any,
-    size: PictureSize,
-    finish: Callable[[Any], Any] = lambda output: output,
-    batch: int | None = None,
-) -> Network:
-    """Returns a Keras model, followed by `finish`, as one TensorFlow graph."""
+def _keras_network(stage: DepthStage, model: Any, size: PictureSize, batch: int | None) -> Network:
+    """Returns a Keras model as one TensorFlow graph."""
     import keras
 
     if stage.settings.precision != "float32":
@@ -77,9 +71,9 @@ def keras_network(
 
     def run(values: Any) -> Any:
         (output,) = keras.tree.flatten(model(values, training=False))
-        return finish(output)
+        return output
 
-    return _traced_network(stage, run, size, batch)
+    return traced_network(stage, run, size, batch)
 
 
 def _output_layers(model: Any) -> set[Any]:
@@ -103,9 +97,7 @@ def _output_layers(model: Any) -> set[Any]:
 
 
 def _load_saved_model(stage: DepthStage, path: str) -> Network:
-    import_keras()
-    import tensorflow as tf
-
+    tf = import_tensorflow()
     only_float32(stage)
     try:
         loaded = tf.saved_model.load(path)  # named, as its variables end with it
@@ -127,10 +119,10 @@ def _load_saved_model(stage: DepthStage, path: str) -> Network:
         (output,) = signature(**{name: values}).values()
         return output
 
-    return _traced_network(stage, run, stage.input_size(fixed), shape[0])
+    return traced_network(stage, run, stage.input_size(fixed), shape[0])
 
 
-def _traced_network(
+def traced_network(
     stage: DepthStage, function: Callable[[Any], Any], size: PictureSize, batch: int | None
 ) -> Network:
     """Returns a TensorFlow function as one graph.
@@ -159,15 +151,22 @@ def _traced_network(
 
 
 def import_keras() -> Any:
-    """Returns Keras on TensorFlow, both set to compute the same bytes every time."""
+    """Returns Keras on TensorFlow, set to compute the same bytes every time."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    import_tensorflow()
     with quiet_stderr():
         import keras
+    if keras.backend.backend() != "tensorflow":
+        raise DepthModelError("Keras runs on another backend here: set KERAS_BACKEND=tensorflow.")
+    return keras
+
+
+def import_tensorflow() -> Any:
+    """Returns TensorFlow, set to compute the same bytes every time."""
+    with quiet_stderr():
         import tensorflow as tf
 
         gpus = tf.config.list_physical_devices("GPU")
-    if keras.backend.backend() != "tensorflow":
-        raise DepthModelError("Keras runs on another backend here: set KERAS_BACKEND=tensorflow.")
 
     # Threads within an operation change the order of its sums. One, always, and as many worker
     # processes as cores: the same bytes with any number of workers, and no slower (benchmarks/).
@@ -181,4 +180,4 @@ def import_keras() -> Any:
     # algorithm a trial happens to find fastest. Neither here.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     tf.config.experimental.enable_op_determinism()
-    return keras
+    return tf

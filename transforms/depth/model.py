@@ -76,10 +76,11 @@ class ModelChoice(abc.ABC):
 
     def _declared_unit(self, settings: DepthSettings) -> float | None:
         """Returns the recipe's unit, all that it may say of a model whose interface is known."""
-        if settings.model.model_copy(update={"unit": None}) != ModelInterface():
+        known = ModelInterface(unit=settings.model.unit, upsampling=settings.model.upsampling)
+        if settings.model != known:
             raise UserError(
                 f"the input and output of {self.kind} are known: leave out all of depth.model but "
-                "unit."
+                "unit and upsampling."
             )
         return settings.model.unit
 

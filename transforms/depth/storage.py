@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from depthmask.manifest import DepthStorageName
 from depthmask.plasma import PLASMA, plasma_positions
-from transforms.codecs import ImageCodec, encode_grey, encode_image, open_image
+from transforms.codecs import Compression, ImageCodec, encode_image, open_image
 from transforms.depth.interface import PictureSize
 
 _MAX_16_BITS = 65535
@@ -92,7 +92,12 @@ class DepthStorage(BaseModel):
         uint16 [n, h, w] for metric16, uint8 [n, h, w] for norm8, uint8 [n, h, w, 3] for plasma8.
         """
         if self.absolute:
-            return np.clip(np.rint(depths / self.scale), 1, _MAX_16_BITS).astype(np.uint16)
+            steps = np.empty(depths.shape, np.uint16)
+            for depth, stored in zip(depths, steps, strict=True):  # each stays in the CPU's cache
+                exact = depth / self.scale
+                np.clip(np.rint(exact, out=exact), 1, _MAX_16_BITS, out=exact)
+                stored[...] = exact
+            return steps
         least = depths.min(axis=(1, 2), keepdims=True)
         span = depths.max(axis=(1, 2), keepdims=True) - least
         position = (depths - least) / np.where(span > 0, span, 1)
@@ -102,11 +107,9 @@ class DepthStorage(BaseModel):
         """Returns depths, uint8 from the least (0) to the greatest (255), as norm8 or plasma8."""
         return np.asarray(PLASMA[grey]) if self.channels == 3 else grey
 
-    def encode(self, depth: np.ndarray) -> bytes:
+    def encode(self, depth: np.ndarray, compression: Compression = "fast") -> bytes:
         """Encodes one map as `quantise` or `from_grey` returns it."""
-        if self.codec.format == "png" and depth.ndim == 2:
-            return encode_grey(depth)
-        return encode_image(np.atleast_3d(depth), self.codec)
+        return encode_image(np.atleast_3d(depth), self.codec, compression)
 
     def clipped_share(self, depths: np.ndarray) -> float:
         """Returns the share of `depths` that storing them would clip, at either end."""

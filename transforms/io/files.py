@@ -158,6 +158,24 @@ def rename_file(path: str, new_path: str) -> None:
         _beam_file_systems().rename([path], [new_path])
 
 
+def sync_files(paths: Iterable[str]) -> None:
+    """Waits until local files are on the disk under their names: a power cut leaves them whole."""
+    local = [path for path in paths if is_local(path)]
+    for path in local:
+        _sync(path)
+    for folder in {os.path.dirname(path) for path in local}:
+        with contextlib.suppress(OSError):  # some file systems sync no folders
+            _sync(folder or os.curdir)
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def replace_file(path: str, part_path: str, parts: Iterable[bytes]) -> int:
     """As `write_file`, but under another name first: at `path` the file is whole or missing."""
     crc = write_file(part_path, parts)

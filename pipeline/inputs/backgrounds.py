@@ -1,0 +1,36 @@
+"""Preparing one background: fitted to the canvas."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from pipeline.inputs.findings import Finding
+from pipeline.inputs.folders import InputFile
+from pipeline.inputs.pictures import dullness, open_picture
+from pipeline.recipes import Recipe
+
+
+def prepare_background(file: InputFile, recipe: Recipe, findings: list[Finding]) -> Image.Image:
+    """A background fitted to the canvas, in the canvas's mode (RGB or L)."""
+    canvas = recipe.canvas
+    size = (canvas.width, canvas.height)
+    warn = file.warn_into(findings)
+    picture = open_picture(file.path, warn).image
+    if "A" in picture.getbands() and picture.getchannel("A").getextrema() != (255, 255):
+        warn("has transparency, which is dropped", "Is it a foreground?")
+    image = picture.convert("RGB")
+    match canvas.fit:
+        case "crop":
+            image = ImageOps.fit(image, size, Image.Resampling.LANCZOS)
+        case "stretch":
+            image = image.resize(size, Image.Resampling.LANCZOS)
+        case "pad":
+            image = ImageOps.pad(image, size, Image.Resampling.LANCZOS)
+    pixels = np.asarray(image)
+    if canvas.fit == "pad":  # without the black beside it
+        pixels = pixels[pixels.any(axis=(1, 2))][:, pixels.any(axis=(0, 2))]
+    dull = dullness(pixels.reshape(-1, 3) if pixels.size else np.zeros((1, 3)))
+    if dull:
+        warn(f"comes out {dull}", "Look whether it should.")
+    return image.convert("L") if canvas.colour == "grey" else image
