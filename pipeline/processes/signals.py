@@ -48,7 +48,8 @@ def interrupted() -> bool:
 
 
 def _end_in_time(signals: int) -> None:
-    os.read(signals, 1)
+    while os.read(signals, 1)[0] not in _ENDING:
+        pass
     select.select([signals], [], [], _PATIENCE_SECONDS)
     time.sleep(_IMPATIENCE_SECONDS)
     # Standard error may be what the process waits for.
