@@ -114,10 +114,17 @@ def test_workers_end_by_themselves_where_the_launcher_is_killed(
     assert file_bytes(tmp_path / "made") == file_bytes(dataset)
 
 
-def test_this_machine_needs_no_proxy(folders: InputFolders, dataset: Path, tmp_path: Path):
+def test_neither_a_proxy_nor_the_working_directory_keeps_workers_away(
+    folders: InputFolders, dataset: Path, tmp_path: Path
+):
     proxies = dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy"), "http://127.0.0.1:9")
     environment = {name: value for name, value in os.environ.items() if "no_" not in name.lower()}
-    with Session(generating(folders, tmp_path / "made"), env=environment | proxies) as session:
+    environment |= proxies | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline" / "__init__.py").write_text("raise RuntimeError('another package')")
+    launcher = "import sys; sys.path.remove(''); from pipeline.__main__ import run; run()"
+    command = [sys.executable, "-c", launcher, *generating(folders, tmp_path / "made")[3:]]
+    with Session(command, env=environment, cwd=tmp_path) as session:
         assert session.wait(120).code == 0, session.text()
     assert file_bytes(tmp_path / "made") == file_bytes(dataset)
 
