@@ -21,7 +21,7 @@ _START_SECONDS = 120.0
 END_SECONDS = 25.0
 _POLL_SECONDS = 0.02
 # Signs of workers of Beam's, of a pool's, of Prism, in their commands.
-_WORKERS = ("pipeline.processes.worker", "spawn_main", "--job_port")
+_WORKERS = ("processes/worker.py", "spawn_main", "--job_port")
 
 
 @dataclass(frozen=True)
