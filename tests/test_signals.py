@@ -131,7 +131,7 @@ def test_neither_a_proxy_nor_the_working_directory_keeps_workers_away(
 
 STUCK = """
 import time
-from pipeline.run import signals
+from pipeline.processes import signals
 signals._PATIENCE_SECONDS = {patience}
 signals.end_by_signals()
 print("ready", flush=True)
@@ -251,11 +251,12 @@ def test_prism(folders: InputFolders, dataset: Path, tmp_path: Path):
         session.wait_until(connected)
         session.signal(TERM)
         check_stopped(session.wait())
-    with Session([*command, "--set", "placements.per_pair=300"]) as session:
-        session.wait_until(lambda _: list((tmp_path / "made").glob("_unfinished/*/*-n*.json")))
+    large = [*generating(folders, tmp_path / "large", *options), "--set", "placements.per_pair=300"]
+    with Session(large) as session:
+        session.wait_until(lambda _: list((tmp_path / "large").glob("_unfinished/*/*-n*.json")))
         session.signal_worker(KILL)
         check_failed(session.wait(), "the run failed: ")
-    complete([*command, "--restart"])
+    complete(command)
     assert file_bytes(tmp_path / "made") == file_bytes(dataset)
 
 
