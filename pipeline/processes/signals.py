@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 STOPPED = 130
 _ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -21,13 +20,10 @@ _IMPATIENCE_SECONDS = 1.0
 _SETTLE_SECONDS = 0.3
 
 
-@dataclass
-class _State:
+class _State:  # no dataclass: importing that takes longer than all else here
     """Of this process's signals: whether one was received, is to wait, and waits."""
 
-    received: bool = False
-    held: bool = False
-    pending: bool = False
+    received = held = pending = False
 
 
 _state = _State()
