@@ -8,7 +8,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from depthmask.errors import RunError
-from depthmask.manifest import ShardEntry
+from depthmask.manifest import CARD, ShardEntry
 from pipeline.dataset import Dataset, open_dataset
 from pipeline.graph import build_graph
 from pipeline.job import Job
@@ -65,8 +65,10 @@ def remake(
 def is_damaged(dataset: Dataset, workspace: Workspace) -> bool:
     """Whether a file is missing, or not what was written; of shards, by their sizes."""
     manifest, sizes = dataset.manifest, workspace.sizes()
-    return any(sizes.get(shard.file) != shard.bytes for shard in manifest.shards) or not all(
-        is_intact(dataset.file(name), crc) for name, crc in manifest.files.items()
+    return (
+        not sizes.get(CARD)
+        or any(sizes.get(shard.file) != shard.bytes for shard in manifest.shards)
+        or not all(is_intact(dataset.file(name), crc) for name, crc in manifest.files.items())
     )
 
 

@@ -19,8 +19,9 @@ import psutil
 # A machine may be busy with much else. What waits for ever takes longer still.
 _START_SECONDS = 120.0
 END_SECONDS = 25.0
+_POLL_SECONDS = 0.02
 # Signs of workers of Beam's, of a pool's, of Prism, in their commands.
-_WORKERS = ("pipeline.processes.worker", "spawn_main", "--job_port")
+_WORKERS = ("processes/worker.py", "spawn_main", "--job_port")
 
 
 @dataclass(frozen=True)
@@ -73,14 +74,15 @@ class Session:
 
     def members(self) -> list[psutil.Process]:
         """The session's processes, the command's own first."""
-        return sorted(self._members(), key=lambda member: member.pid)
+        return list(self._members())
 
     def _members(self) -> Iterator[psutil.Process]:
-        for process in psutil.process_iter():
+        for pid in psutil.pids():  # in order
             with contextlib.suppress(psutil.Error, OSError):
-                ours = os.getsid(process.pid) == self.process.pid
-                if ours and process.status() != psutil.STATUS_ZOMBIE:
-                    yield process
+                if os.getsid(pid) == self.process.pid:
+                    process = psutil.Process(pid)
+                    if process.status() != psutil.STATUS_ZOMBIE:
+                        yield process
 
     def workers(self) -> list[psutil.Process]:
         """The processes that work for the command."""
@@ -109,7 +111,13 @@ class Session:
         while not holds(self):
             assert self.process.poll() is None, f"it ended too early:\n{self.text()}"
             assert time.monotonic() < deadline, f"the moment never came:\n{self.text()}"
-            time.sleep(0.01)
+            time.sleep(_POLL_SECONDS)
+
+    def wait_for(self, seconds: float) -> None:
+        """Waits so long since the command began, or until it has ended."""
+        left = self.began + seconds - time.monotonic()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(max(left, 0))
 
     def signal(self, sign: signal.Signals) -> None:
         """Sends a signal to the command alone."""
@@ -132,7 +140,7 @@ class Session:
         took = time.monotonic() - self._signalled
         deadline = time.monotonic() + 5
         while (left := self.members()) and time.monotonic() < deadline:
-            time.sleep(0.05)
+            time.sleep(_POLL_SECONDS)
         return Ended(code, self.text(), took, [str(member) for member in left])
 
 

@@ -1,9 +1,12 @@
-"""Kills runs at random moments until they complete, and compares every byte. ``make soak``."""
+"""Kills runs, or parts of them, at random moments until they complete, and compares every byte.
+
+``make soak``
+"""
 
 from __future__ import annotations
 
 import argparse
-import os
+import contextlib
 import random
 import shutil
 import signal
@@ -11,19 +14,41 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 from pipeline.inputs import InputFolders
 from tests.conftest import draw_inputs, file_bytes
+from tests.sessions import END_SECONDS, Ended, Session
+
+# Who gets which signal: all processes, the launcher alone, one worker.
+_VICTIMS: dict[str, Callable[[Session], None]] = {
+    "all killed": lambda session: session.signal_all(signal.SIGKILL),
+    "launcher killed": lambda session: session.signal(signal.SIGKILL),
+    "worker killed": lambda session: session.signal_worker(signal.SIGKILL),
+    "launcher terminated": lambda session: session.signal(signal.SIGTERM),
+    "all interrupted": lambda session: session.signal_all(signal.SIGINT),
+}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Kills:
-    """How often a run was killed, and how often one took up what a killed one had left."""
+    """How often a run was killed, and how often one took up what a killed one had left.
 
-    kills: int
-    resumed: int
+    `slowest`: by who was killed, the most seconds that the command then took to end.
+    """
+
+    resumed: int = 0
+    slowest: dict[str, float] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def total(self) -> int:
+        return self.counts.total()
 
 
 def kill_until_done(
@@ -32,35 +57,49 @@ def kill_until_done(
     rng: random.Random,
     at_least: int,
     seconds: tuple[float, float],
+    victims: Sequence[str] = ("all killed",),
 ) -> Kills:
-    """Starts `command` again and again, and kills its process group (SIGKILL) after a random time.
+    """Starts `command` again and again, and kills it, or part of it, after a random time.
 
     Once it was killed `at_least` times it may finish; finished earlier, its `output` is deleted and
-    begun anew. Raises RuntimeError with its output where it fails by itself.
+    begun anew. Raises RuntimeError with its output where it fails by itself, where it ends by a
+    signal otherwise than it should, or leaves a process behind.
     """
-    kills = resumed = 0
+    kills = Kills()
     while True:
-        resumed += any(output.glob("_unfinished/*/*-n*.json"))
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        limit = rng.uniform(*seconds) if kills < at_least else 600
-        try:
-            text, _ = process.communicate(timeout=limit)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-            kills += 1
-            continue
-        if process.returncode != 0:
-            raise RuntimeError(f"exit {process.returncode} after {kills} kills:\n{text}")
-        if kills >= at_least:
-            return Kills(kills, resumed)
-        shutil.rmtree(output)
+        kills.resumed += any(output.glob("_unfinished/*/*-n*.json"))
+        killed = ""
+        with Session(command) as session:
+            if kills.total < at_least:
+                session.wait_for(rng.uniform(*seconds))
+                heeds = session.heeds_signals()
+                with contextlib.suppress(IndexError, psutil.NoSuchProcess, ProcessLookupError):
+                    victim = rng.choice(victims)
+                    _VICTIMS[victim](session)
+                    killed = victim  # it was there
+            ended = session.wait(600 if not killed else END_SECONDS)
+        if killed and not _is_right(killed, ended, heeds):
+            raise RuntimeError(f"{killed}: {ended}")
+        if killed and ended.code != 0:
+            kills.counts[killed] += 1
+            kills.slowest[killed] = max(kills.slowest.get(killed, 0), ended.seconds)
+        elif ended.code != 0:
+            raise RuntimeError(f"exit {ended.code} after {kills.total} kills:\n{ended.text}")
+        elif kills.total >= at_least:
+            return kills
+        else:
+            shutil.rmtree(output)
+
+
+def _is_right(killed: str, ended: Ended, heeds: bool) -> bool:
+    """Whether a command ended as it should; it may have been done just before."""
+    if ended.left:
+        return False
+    if "worker" in killed:
+        return ended.code == 0 or (ended.code == 1 and "a worker process ended" in ended.text)
+    if killed.endswith("killed") or not heeds:
+        return True
+    return ended.code in (0, 130)
 
 
 def save_depth_model(path: Path) -> None:
@@ -80,6 +119,7 @@ def soak(folder: Path, folders: InputFolders, kills: int, seed: int) -> None:
     model = folder / "model.keras"
     save_depth_model(model)
     total = resumed = 0
+    slowest: dict[str, float] = {}
     jobs = {
         "plain": ["--depth-model", "none"],
         "small chunks": [
@@ -106,21 +146,25 @@ def soak(folder: Path, folders: InputFolders, kills: int, seed: int) -> None:
         started = time.monotonic()
         subprocess.run(commands[0], check=True, capture_output=True)
         whole = time.monotonic() - started
-        # Half of it is start-up: kills fall before, amid and after the work.
+        # From the first moment on: half of it is start-up.
         share = -(-(kills - total) // (len(jobs) - number))
-        done = kill_until_done(commands[1], outputs[1], rng, share, (whole * 0.3, whole * 1.02))
-        total += done.kills
+        moments = (0.0, whole * 1.02)
+        done = kill_until_done(commands[1], outputs[1], rng, share, moments, list(_VICTIMS))
+        total += done.total
         resumed += done.resumed
+        for victim, seconds in done.slowest.items():
+            slowest[victim] = max(slowest.get(victim, 0), seconds)
         same = file_bytes(outputs[0]) == file_bytes(outputs[1])
         print(
-            f"{name}: {whole:.1f} s uninterrupted; {done.kills} kills, {done.resumed} runs "
+            f"{name}: {whole:.1f} s uninterrupted; {dict(done.counts)}, {done.resumed} runs "
             f"resumed; identical: {same}",
             flush=True,
         )
         if not same:
             raise SystemExit("the datasets differ")
-    if resumed * 3 < total:
+    if resumed * 5 < total:
         raise SystemExit(f"{total} kills left only {resumed} runs something to go on with")
+    print("seconds to end, at most:", {name: round(most, 1) for name, most in slowest.items()})
     print(
         f"{total} kills, {resumed} runs resumed over {len(jobs) * 8_000:,} examples: every dataset "
         "identical"

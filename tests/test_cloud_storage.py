@@ -28,6 +28,7 @@ from transforms.depth import DepthModel
 from transforms.elements import ChunkKey, EncodedChunk, Shard, ShardKey
 from transforms.io import files, gcs
 from transforms.io.files import WrittenFile, join_files, list_files, read_file, write_file
+from transforms.parts import PROVENANCE, provenance_checksum
 from transforms.prepared import PreparedInputs, PreparedSource
 from transforms.segments import ShardStore
 
@@ -240,9 +241,9 @@ def test_only_what_lies_right_in_the_output_is_listed(storage: FaultyProxy):
 
 def test_joining_takes_the_index_rows_in_order(storage: FaultyProxy):
     key = ShardKey("train", 0)
-    store = ShardStore(
-        "gs://bucket/in order", "gs://bucket/in order/work", "5d1c0a2b", {"train": (40,)}
-    )
+    work = "gs://bucket/in order/work"
+    store = ShardStore("gs://bucket/in order", work, provenance_checksum({}), {"train": (40,)})
+    write_file(f"{work}/{PROVENANCE}", [b"{}"])
     segments = [
         store.write_segment(
             EncodedChunk(ChunkKey(key, i, 1), b"record %d" % i, f"row {i}\n", Tally())
@@ -254,7 +255,7 @@ def test_joining_takes_the_index_rows_in_order(storage: FaultyProxy):
     assert read_file(shard.index_path).decode() == "".join(f"row {i}\n" for i in range(40))
     assert read_file(shard.written[0].path) == b"".join(b"record %d" % i for i in range(40))
     left = {file.name for file in list_files(store.work_folder)}
-    assert left == {"finished.csv", "finished.json"}
+    assert left == {"finished.csv", "finished.json", PROVENANCE}
 
 
 def test_another_emulator_or_other_options_are_followed(

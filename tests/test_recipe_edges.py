@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,23 @@ def test_a_key_given_twice_is_refused(tmp_path: Path):
     path.write_text("seed: 1\ncanvas: {width: 64}\nseed: 2\n")
     with pytest.raises(UserError, match="seed"):
         load_recipe(str(path))
+
+
+@pytest.mark.parametrize("opening", ["[", "{", "[{", "- ", "? "])
+def test_deep_nesting_is_refused_at_once(tmp_path: Path, opening: str):
+    path = tmp_path / "deep.yaml"
+    path.write_text("a:\n  " + opening * (60_000 // len(opening)))
+    begun = time.process_time()
+    with pytest.raises(UserError, match="nested too deeply"):
+        load_recipe(str(path))
+    assert time.process_time() - begun < 2
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["9" * 5000, "0x" + "f" * 5000, "0b" + "1" * 50_000, "0" + "7" * 5000, "1" + ":1" * 5000]
+    + ["1" + ":1" * 5000 + ".5", "9" * 5000 + ".5", f'!!int "{"9" * 5000}"', f"-{'9' * 5000}"],
+)
+def test_a_number_of_thousands_of_digits_is_refused(number: str):
+    with pytest.raises(UserError, match="more than 50 digits"):
+        load_recipe("default", [f"seed={number}"])

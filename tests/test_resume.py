@@ -284,6 +284,16 @@ def test_the_lock_of_a_dead_run_is_recognised(
     assert not (output / "_unfinished").exists()
 
 
+@pytest.mark.parametrize("pid", [10**30, 2**31, 0, -1, "1", None])
+def test_a_lock_with_an_absurd_process_number(tmp_path: Path, monkeypatch, pid: object):
+    monkeypatch.setattr("pipeline.run.lock.DEAD_SECONDS", 0)
+    monkeypatch.setattr("pipeline.run.lock._SETTLE_SECONDS", 0)
+    lock = OutputLock(str(tmp_path))
+    (tmp_path / "lock.json").write_text(json.dumps(lock._identity | {"pid": pid, "token": "other"}))
+    with lock:
+        lock.check()
+
+
 def test_repair_makes_just_the_damaged_shards_again(
     dataset: Path, tmp_path: Path, encoded: list[int]
 ):

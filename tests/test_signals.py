@@ -114,17 +114,24 @@ def test_workers_end_by_themselves_where_the_launcher_is_killed(
     assert file_bytes(tmp_path / "made") == file_bytes(dataset)
 
 
-def test_this_machine_needs_no_proxy(folders: InputFolders, dataset: Path, tmp_path: Path):
+def test_neither_a_proxy_nor_the_working_directory_keeps_workers_away(
+    folders: InputFolders, dataset: Path, tmp_path: Path
+):
     proxies = dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy"), "http://127.0.0.1:9")
     environment = {name: value for name, value in os.environ.items() if "no_" not in name.lower()}
-    with Session(generating(folders, tmp_path / "made"), env=environment | proxies) as session:
+    environment |= proxies | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline" / "__init__.py").write_text("raise RuntimeError('another package')")
+    launcher = "import sys; sys.path.remove(''); from pipeline.__main__ import run; run()"
+    command = [sys.executable, "-c", launcher, *generating(folders, tmp_path / "made")[3:]]
+    with Session(command, env=environment, cwd=tmp_path) as session:
         assert session.wait(120).code == 0, session.text()
     assert file_bytes(tmp_path / "made") == file_bytes(dataset)
 
 
 STUCK = """
 import time
-from pipeline.run import signals
+from pipeline.processes import signals
 signals._PATIENCE_SECONDS = {patience}
 signals.end_by_signals()
 print("ready", flush=True)
@@ -244,11 +251,12 @@ def test_prism(folders: InputFolders, dataset: Path, tmp_path: Path):
         session.wait_until(connected)
         session.signal(TERM)
         check_stopped(session.wait())
-    with Session([*command, "--set", "placements.per_pair=300"]) as session:
-        session.wait_until(lambda _: list((tmp_path / "made").glob("_unfinished/*/*-n*.json")))
+    large = [*generating(folders, tmp_path / "large", *options), "--set", "placements.per_pair=300"]
+    with Session(large) as session:
+        session.wait_until(lambda _: list((tmp_path / "large").glob("_unfinished/*/*-n*.json")))
         session.signal_worker(KILL)
         check_failed(session.wait(), "the run failed: ")
-    complete([*command, "--restart"])
+    complete(command)
     assert file_bytes(tmp_path / "made") == file_bytes(dataset)
 
 

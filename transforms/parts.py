@@ -27,6 +27,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import google_crc32c
 
 from depthmask.manifest import crc_text
+from depthmask.parsing import parse_json
 from transforms.elements import ChunkKey, OutputFile, Part, ShardKey
 from transforms.io.files import (
     WrittenFile,
@@ -80,7 +81,7 @@ def provenance_checksum(provenance: Mapping[str, Any]) -> str:
 def check_unchanged(work_folder: str, run: str) -> None:
     """Raises RuntimeError where other work than that of this checksum is being made there."""
     try:
-        found = provenance_checksum(json.loads(read_file(join(work_folder, PROVENANCE))))
+        found = provenance_checksum(parse_json(read_file(join(work_folder, PROVENANCE))))
     except (FileNotFoundError, ValueError):
         found = ""
     if found != run:
@@ -99,7 +100,7 @@ def parse_description(path: str, data: bytes) -> dict[str, Any]:
     checksum, _, text = data.partition(b"\n")
     if checksum != f"{google_crc32c.value(text):08x}".encode():
         raise ValueError(f"{path} is damaged")
-    description: dict[str, Any] = json.loads(text)
+    description: dict[str, Any] = parse_json(text)
     return description
 
 

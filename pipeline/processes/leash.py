@@ -1,8 +1,7 @@
 """A leash: what takes it ends as soon as its holder lets go, or is gone.
 
 The holder need not know who has taken it: a process that takes it only later ends at once. As a
-program, ``python -m pipeline.processes.leash LEASH COMMAND …``, it runs a command that knows of no
-leash.
+program, ``python leash.py LEASH COMMAND …``, it runs a command that knows of no leash.
 """
 
 from __future__ import annotations

@@ -12,14 +12,21 @@ import time
 from collections.abc import Iterator
 
 STOPPED = 130
-# Signals that were received; some code makes another error of the one that they raise.
-_received: list[int] = []
 _ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 # Time to stop work and to release the output folder; after a second signal, much less.
 _PATIENCE_SECONDS = 8.0
 _IMPATIENCE_SECONDS = 1.0
 # Who ends all processes of a run ends this one too: its own signal may come a little later.
 _SETTLE_SECONDS = 0.3
+
+
+class _State:  # no dataclass: importing that takes longer than all else here
+    """Of this process's signals: whether one was received, is to wait, and waits."""
+
+    received = held = pending = False
+
+
+_state = _State()
 
 
 def end_by_signals() -> None:
@@ -38,17 +45,21 @@ def end_by_signals() -> None:
 
 
 def _interrupt(number: int, frame: object) -> None:
-    _received.append(number)
+    _state.received = True
+    if _state.held:
+        _state.pending = True
+        return
     raise KeyboardInterrupt
 
 
 def interrupted() -> bool:
-    """Whether a signal is to end this process."""
-    return bool(_received)
+    """Whether a signal is to end this process: some code makes another error of what it raises."""
+    return _state.received
 
 
 def _end_in_time(signals: int) -> None:
-    os.read(signals, 1)
+    while os.read(signals, 1)[0] not in _ENDING:
+        pass
     select.select([signals], [], [], _PATIENCE_SECONDS)
     time.sleep(_IMPATIENCE_SECONDS)
     # Standard error may be what the process waits for.
@@ -85,11 +96,17 @@ def settle() -> None:
 @contextlib.contextmanager
 def signals_held() -> Iterator[None]:
     """Signals come after the block, and never to processes that it starts until `take_signals`."""
+    # Processes inherit the mask. For this one it is not enough: any thread may get the signal.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    _state.held = True
     try:
         yield
     finally:
+        _state.held = False
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if _state.pending:
+        _state.pending = False
+        raise KeyboardInterrupt
 
 
 def take_signals() -> None:

@@ -18,10 +18,13 @@ from apache_beam.runners.portability.prism_runner import PrismJobServer, PrismRu
 from apache_beam.runners.runner import PipelineResult
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
+from pipeline.processes import leash, worker
 from pipeline.processes.cores import usable_cores
-from pipeline.processes.leash import Leash
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+# By their paths: nothing in the working directory stands before them.
+_WORKER = (sys.executable, "-P", worker.__file__)
+_HOLDER = (sys.executable, "-P", leash.__file__)
 # gRPC's own list of hosts that no proxy stands before: what others go by stays as it is.
 _NO_PROXY = "no_grpc_proxy"
 
@@ -39,14 +42,14 @@ def leashed(pipeline: beam.Pipeline) -> Iterator[bool]:
     """Has the processes that `pipeline` starts here end with the block; says whether it does."""
     direct = pipeline.options.view_as(DirectOptions)
     if isinstance(pipeline.runner, PrismRunner):
-        with Leash() as leash:
-            pipeline.runner = _LeashedPrismRunner(leash)
+        with leash.Leash() as held:
+            pipeline.runner = _LeashedPrismRunner(held)
             yield True
     elif direct.direct_running_mode == "multi_processing" and isinstance(
         pipeline.runner, FnApiRunner | SwitchingDirectRunner
     ):
-        with Leash() as leash:
-            pipeline.runner = _LeashedRunner(leash)
+        with leash.Leash() as held:
+            pipeline.runner = _LeashedRunner(held)
             yield True
     else:
         yield False
@@ -55,8 +58,8 @@ def leashed(pipeline: beam.Pipeline) -> Iterator[bool]:
 class _LeashedRunner(FnApiRunner):
     """Beam's in-process runner, with worker processes of pipeline.processes.worker."""
 
-    def __init__(self, leash: Leash) -> None:
-        command = [sys.executable, "-m", "pipeline.processes.worker", leash.path]
+    def __init__(self, held: leash.Leash) -> None:
+        command = [*_WORKER, held.path]
         # A shell starts it, and is not to stand between.
         text = f"exec {shlex.join(command)}"
         super().__init__(SubprocessSDKEnvironment.from_command_string(text))
@@ -70,9 +73,9 @@ class _LeashedRunner(FnApiRunner):
 
 
 class _LeashedPrismRunner(PrismRunner):
-    def __init__(self, leash: Leash) -> None:
+    def __init__(self, held: leash.Leash) -> None:
         super().__init__()
-        self._leash = leash
+        self._leash = held
 
     def default_job_server(self, options: PipelineOptions) -> PrismJobServer:
         return _LeashedPrismServer(options, self._leash)
@@ -81,16 +84,10 @@ class _LeashedPrismRunner(PrismRunner):
 class _LeashedPrismServer(PrismJobServer):
     """Prism, in a process that ends with the leash."""
 
-    def __init__(self, options: PipelineOptions, leash: Leash) -> None:
+    def __init__(self, options: PipelineOptions, held: leash.Leash) -> None:
         super().__init__(options)
-        self._leash = leash
+        self._leash = held
 
     def subprocess_cmd_and_endpoint(self) -> tuple[list[Any], str]:
         command, endpoint = super().subprocess_cmd_and_endpoint()
-        return [
-            sys.executable,
-            "-m",
-            "pipeline.processes.leash",
-            self._leash.path,
-            *command,
-        ], endpoint
+        return [*_HOLDER, self._leash.path, *command], endpoint

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from depthmask.errors import RunError, UserError
+from depthmask.parsing import parse_json
 from pipeline.run.workspace import LOCK, Workspace
 from transforms.io import gcs
 from transforms.io.files import (
@@ -157,7 +158,7 @@ class OutputLock:
                 data, generation = gcs.read_generation(self._path) or (b"", 0)
             else:
                 data = read_file(self._path) if exists(self._path) else b""
-            found = json.loads(data)
+            found = parse_json(data)
         except (FileNotFoundError, ValueError):  # gone meanwhile, or damaged
             return None, generation
         return found if isinstance(found, dict) else None, generation

@@ -67,7 +67,6 @@ def run_pipeline(pipeline: beam.Pipeline, check: Callable[[], None]) -> None:
         with leashed(pipeline) as leash:
             state = watched(run, check_all) if leash or server else run()
     except (KeyboardInterrupt, LockLostError):
-        settle()
         if server:
             submitted.wait(_SUBMIT_SECONDS)
         if job:
@@ -76,6 +75,7 @@ def run_pipeline(pipeline: beam.Pipeline, check: Callable[[], None]) -> None:
             _log.warning("%s may have the job already: look there", server)
         elif uses_dataflow(pipeline.options):
             _log.warning("Dataflow may have the job already: look at %s", CONSOLE)
+        settle()
         raise
     except Exception as error:  # runners raise exceptions of any type, with workers' text in them
         settle()

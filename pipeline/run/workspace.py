@@ -21,6 +21,7 @@ from typing import Any
 
 from depthmask.errors import UserError
 from depthmask.manifest import MANIFEST, PREPARED, is_dataset_file, parse_shard_name
+from depthmask.parsing import parse_json
 from transforms.io.files import (
     delete_files,
     exists,
@@ -160,7 +161,7 @@ class Workspace:
         if not {self.kind.last_file, *PREPARED} <= names:
             return False
         try:
-            json.loads(read_file(self.path(self.kind.last_file)))
+            parse_json(read_file(self.path(self.kind.last_file)))
         except ValueError:
             return True
         return False
@@ -174,7 +175,7 @@ class Workspace:
         path = self.work_path(PROVENANCE)
         begun = exists(path)
         with contextlib.suppress(OSError, ValueError):
-            found = json.loads(read_file(path))
+            found = parse_json(read_file(path))
             if found == {} or self._is_provenance(found):
                 return True
             raise self._foreign(path)
@@ -204,7 +205,7 @@ class Workspace:
         """Returns what the last file says of a finished folder."""
         path = self.path(self.kind.last_file)
         with contextlib.suppress(ValueError):
-            found = json.loads(read_file(path))
+            found = parse_json(read_file(path))
             if isinstance(found, dict) and self._is_provenance(found.get("provenance")):
                 return found
         raise self._foreign(path)
@@ -217,7 +218,7 @@ class Workspace:
         if state is State.FINISHED:
             return dict(self.read_manifest()["provenance"])
         try:
-            return dict(json.loads(read_file(self.work_path(PROVENANCE))))
+            return dict(parse_json(read_file(self.work_path(PROVENANCE))))
         except (FileNotFoundError, ValueError):
             return None
 
