@@ -57,9 +57,7 @@ class Estimate:
             "and as much again while it is being made"
         )
         if self.empty_masks:
-            lines.append(
-                f"  about {self.empty_masks:.0%} of the masks are empty: nothing is seen of the foreground"
-            )
+            lines.append(f"  about {self.empty_masks:.0%} of the masks are empty")
         if self.worker:
             lines.append(f"  {self.worker.cost(plan.examples)}")
         return "\n".join([*lines, "", plan.recipe.to_yaml().rstrip()])
