@@ -163,6 +163,18 @@ def test_of_an_animation_the_first_frame_is_taken_and_told(world: World, kind: s
     assert "is an animation. Its first frame was taken" in told(findings)
 
 
+def test_a_tiff_whose_tags_claim_more_than_there_is_takes_no_time(world: World):
+    """Thousands of tags, each of a million values that lie in the same place."""
+    rows = 60_000
+    entry = struct.pack("<HHII", 273, 4, 2**18, 8)
+    body = bytes(2**20)
+    start = 8 + len(body)
+    data = b"II*\0" + struct.pack("<I", start) + body + struct.pack("<H", rows) + entry * rows
+    world.save("b/hostile.tif", data + bytes(4))
+    with pytest.raises(UserError, match=r"hostile.tif: is "):
+        world.prepare()
+
+
 # Kinds of files
 
 KINDS = {

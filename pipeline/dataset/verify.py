@@ -115,7 +115,7 @@ def _check_inputs(dataset: Dataset, source: PreparedSource) -> Check:
         pixels = np.dstack([np.asarray(cutout.colour), np.asarray(cutout.alpha)])
         mask = cutout.mask if threshold is None else binarise(cutout.mask, threshold)
         opacity = pixels[..., -1][mask > 0].mean() / 255 if mask.any() else 0.0
-        if opacity < _LEAST_OPACITY:
+        if threshold is not None and opacity < _LEAST_OPACITY:
             problems.append(
                 f"{picture.name}: what its mask marks is drawn at an opacity of {opacity:.1%}"
             )

@@ -26,7 +26,9 @@ _FORMATS = (
     *("PCX", "PNG", "PPM", "PSD", "QOI", "SGI", "SUN", "TGA", "TIFF", "WEBP", "XBM", "XPM"),
 )
 # Those that a file shows by its first bytes.
-_BY_CONTENT = tuple(name for name in _FORMATS if name not in ("TGA", "ICO", "PCX", "XBM", "XPM"))
+_BY_CONTENT = tuple(
+    name for name in _FORMATS if name not in ("DIB", "ICO", "PCX", "SGI", "TGA", "XBM", "XPM")
+)
 # Unpackers of 16-bit channels, and those that give the bytes that they leave out, or all of them.
 _OTHER_BYTES = {
     "LA;16B": "RGBA",
@@ -278,11 +280,13 @@ def _other_args(args: Any) -> Any:
 
 def _orientation(image: Image.Image, warn: Warn) -> int:
     """The EXIF orientation of a file, 1 where it says nothing that makes sense."""
-    data = image.info.get("exif", b"")
-    block = tiff.tiff_pages(data.removeprefix(b"Exif\0\0")) if isinstance(data, bytes) else []
-    value = block[0].number(tiff.ORIENTATION) if block else 0
-    try:  # where it is in other data than EXIF's, Pillow finds it
+    data, value = image.info.get("exif"), 0
+    try:
+        if isinstance(data, bytes):
+            block = tiff.tiff_pages(data.removeprefix(b"Exif\0\0"))
+            value = block[0].number(tiff.ORIENTATION) if block else 0
         exif = image.getexif()
+        # Pillow finds it in other data too.
         value = value or exif.get(tiff.ORIENTATION, 1)
         if data:
             exif.tobytes()

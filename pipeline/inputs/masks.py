@@ -138,6 +138,8 @@ def _listed(values: Sequence[object]) -> str:
     shown = [str(value) for value in values[:_SHOWN]]
     if len(values) > _SHOWN:
         return f"{', '.join(shown)} … (there are {len(values):,})"
+    if len(shown) == 1:
+        return shown[0]
     return f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
