@@ -109,6 +109,7 @@ def keras_2_models() -> tuple[Any, Any]:
     """The network of full width and, with the later training code's decoder, of half width."""
     import tf_keras
 
+    tf_keras.backend.clear_session()  # layers are numbered from the first on
     tf_keras.utils.set_random_seed(11)
     layers = tf_keras.layers
 

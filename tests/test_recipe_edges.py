@@ -89,8 +89,17 @@ def test_deep_nesting_is_refused_at_once(tmp_path: Path, opening: str):
 
 @pytest.mark.parametrize(
     "number",
-    ["9" * 5000, "0x" + "f" * 5000, "0b" + "1" * 50_000, "0" + "7" * 5000, "1" + ":1" * 5000]
-    + ["1" + ":1" * 5000 + ".5", "9" * 5000 + ".5", f'!!int "{"9" * 5000}"', f"-{'9' * 5000}"],
+    [
+        "9" * 5000,
+        "0x" + "f" * 5000,
+        "0b" + "1" * 50000,
+        "0" + "7" * 5000,
+        "1" + ":1" * 5000,
+        "1" + ":1" * 5000 + ".5",
+        "9" * 5000 + ".5",
+        f'!!int "{"9" * 5000}"',
+        f"-{'9' * 5000}",
+    ],
 )
 def test_a_number_of_thousands_of_digits_is_refused(number: str):
     with pytest.raises(UserError, match="more than 50 digits"):
