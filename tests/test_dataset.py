@@ -182,6 +182,7 @@ def test_importing_the_reader_loads_no_beam(dataset: Path):
             "splits={by: background, fractions: {train: 0.5, test: 0.5}}",
         ),
         ("masks.format=jpeg", "masks.quality=30", "masks.channels=3"),
+        ("splits={by: both, fractions: {train: 0.6, test: 0.4}, between: mixed}",),
         (
             "masks={format: jpeg, soft: true, source: colour, range: [1, 255]}",
             "placements={region: range, x: [1, 20], y: [1, 30], per_pair: 3}",
@@ -189,7 +190,7 @@ def test_importing_the_reader_loads_no_beam(dataset: Path):
     ],
     ids=[
         *("grey-png", "soft-scaled-anywhere", "distinct-shared-by-background"),
-        *("jpeg-masks-of-3-channels", "masks-by-colour-in-a-range"),
+        *("jpeg-masks-of-3-channels", "split-by-both", "masks-by-colour-in-a-range"),
     ],
 )
 def test_other_recipes_are_right_too(
