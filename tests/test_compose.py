@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from depthmask.records import parse_example, unframe_records
 from transforms.codecs import channels_last
 from transforms.cutout import Cutout, Stamp, binarise, paste, paste_mask, resize
-from transforms.io.records import parse_example, unframe_records
 from transforms.prepared import decode_foreground, foreground_record
 
 RNG = np.random.default_rng(11)

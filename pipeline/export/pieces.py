@@ -23,6 +23,7 @@ import google_crc32c
 import numpy as np
 
 from depthmask.manifest import BACKGROUNDS, FOREGROUNDS, DepthMeaning, crc_text
+from depthmask.records import parse_example, read_records
 from pipeline.export.layouts import LAYOUTS, Example, File, InputPicture, Layout
 from pipeline.export.pictures import fit_depth, fit_picture
 from pipeline.export.zips import ZipEntry, end_of_directory
@@ -35,7 +36,6 @@ from transforms.io.files import (
     open_file,
     read_written,
 )
-from transforms.io.records import parse_example, read_records
 from transforms.parts import PartStore
 
 # Examples a piece, at most.
