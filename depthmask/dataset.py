@@ -111,14 +111,14 @@ class Examples(Sequence[dict[str, Any]]):
     """
 
     def __init__(self, dataset: Dataset, shards: Sequence[ShardEntry], decode: Decoder) -> None:
-        self._dataset, self._shards, self._decode = dataset, tuple(shards), decode
-        self._ends = tuple(itertools.accumulate(shard.examples for shard in self._shards))
+        self._dataset, self.shards, self._decode = dataset, tuple(shards), decode
+        self._ends = tuple(itertools.accumulate(shard.examples for shard in self.shards))
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        for shard in self._shards:
+        for shard in self.shards:
             for record in self.records(shard):
                 yield self.decode(shard, record)
 
@@ -128,7 +128,7 @@ class Examples(Sequence[dict[str, Any]]):
             raise IndexError(f"there are {len(self):,} examples, and no number {index:,}")
         index %= len(self)
         at = bisect_right(self._ends, index)
-        shard = self._shards[at]
+        shard = self.shards[at]
         begin = self._offsets[at][index - self._ends[at] + shard.examples]
         with open_file(self._dataset.file(shard.file)) as file:
             file.seek(begin)
@@ -158,7 +158,7 @@ class Examples(Sequence[dict[str, Any]]):
     @functools.cached_property
     def _offsets(self) -> tuple[array[int], ...]:
         """Where each record begins, in bytes, by shard."""
-        return tuple(self._read_offsets(shard) for shard in self._shards)
+        return tuple(self._read_offsets(shard) for shard in self.shards)
 
     def _read_offsets(self, shard: ShardEntry) -> array[int]:
         path = self._dataset.file(shard.file)
