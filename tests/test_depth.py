@@ -354,6 +354,23 @@ def test_stored_depth_is_read_as_what_it_means(
     assert len(statistics["mean"]) == ours.shape[-1]
 
 
+@pytest.mark.parametrize("colour", ["rgb", "grey"])
+def test_the_model_may_see_composites_as_they_are_stored(
+    folders: InputFolders, tmp_path: Path, small: str, colour: str
+):
+    made = make_dataset(
+        folders,
+        tmp_path / "made",
+        *("depth.of=stored", "image.quality=20", f"canvas.colour={colour}"),
+        depth_model=small,
+    )
+    for example in depthmask.load(str(made), "train").as_numpy_iterator():
+        seen = np.broadcast_to(example["image"], (1, 40, 48, 3))
+        np.testing.assert_allclose(example["depth"][..., 0], expected_depth(seen)[0], atol=0.0006)
+    assert "estimated on the composites as stored" in (made / "README.md").read_text("utf-8")
+    assert [check for check in verify_dataset(str(made)) if check.problems] == []
+
+
 # Depth that is not finite
 
 
