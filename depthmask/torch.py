@@ -134,7 +134,7 @@ class StreamDataset(torch.utils.data.IterableDataset[Any]):
         """The records from `begin` to `end` of all shards, in the epoch's order."""
         shards = list(self._examples.shards)
         if self._shuffle:
-            np.random.default_rng([self._seed, epoch]).shuffle(shards)  # type: ignore[arg-type]
+            np.random.default_rng([self._seed, epoch]).shuffle(shards)
         first = 0
         for shard in shards:
             start, stop = max(begin - first, 0), min(end - first, shard.examples)
@@ -168,5 +168,5 @@ def _shuffled(items: Iterator[_Item], buffer: int, random: np.random.Generator) 
         drawn = int(random.integers(buffer))
         yield held[drawn]
         held[drawn] = item
-    random.shuffle(held)  # type: ignore[arg-type]
+    random.shuffle(held)
     yield from held
