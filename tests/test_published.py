@@ -26,7 +26,7 @@ from tests.conftest import ONE_WORKER, file_bytes, make_dataset
 from tests.test_dataset import records
 from transforms.prepared import PreparedPicture, PreparedSource
 
-BACKGROUNDS = ("hall/a 2", "kitchen/a 10", "kitchen/a 11")
+BACKGROUNDS = ("living room/a 9", "living room/a 10", "small hall/a 2")
 PLACES = 3
 
 
@@ -44,7 +44,7 @@ class Key:
 def numbered(with_depth: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """3 × 10 × 2 × 3 = 180 examples with depth in metres. Not to be changed.
 
-    In the order of names as text fg_10 is the second, a 10 before a 2.
+    In the order of names as text fg_10 is the second foreground, and a 10 comes before a 9.
     """
     folder, rng = tmp_path_factory.mktemp("numbered"), np.random.default_rng(3)
     rows, columns = np.mgrid[:40, :48]
@@ -74,7 +74,12 @@ def keyed_records(dataset: Path) -> Records:
     places = {}
     for kind in ("background", "foreground"):
         names = {record[kind].decode() for record in everything}
-        order = sorted(names, key=lambda name: [int(d) for d in re.findall(r"\d+", name)])
+        order = sorted(
+            names,
+            key=lambda name: [
+                (int(part) if part.isdigit() else 0, part) for part in re.findall(r"\d+|\D+", name)
+            ],
+        )
         places[kind] = {name.encode(): place for place, name in enumerate(order, 1)}
     return {
         Key(
@@ -91,7 +96,7 @@ def keyed_records(dataset: Path) -> Records:
 def known(numbered: Path) -> Records:
     found = keyed_records(numbered)
     assert len(found) == 180
-    assert found[Key(2, 10, 3, 1)]["id"] == b"kitchen/a 10+fg_10+1+02"
+    assert found[Key(2, 10, 3, 1)]["id"] == b"living room/a 10+fg_10+1+02"
     return found
 
 
@@ -182,7 +187,8 @@ def read_monodepthmask(made: Path, known: Records, tmp: Path) -> None:
         # The class is what stands before the first "_".
         assert row["BGImageName"] == f"{background}.jpg"
         label = row["BGImageName"].split("_")[0]
-        assert row["BGType"] == label == record["background_class"].decode()
+        folder = record["background_class"].decode()
+        assert row["BGType"] == label == folder.replace(" ", "-")
     pictures = [opened(zips["bg_images.zip"].read(f"{name}.jpg")) for name in names]
     assert {picture.shape for picture in pictures} == {mask.shape}
 
