@@ -127,9 +127,12 @@ def load(
     | ``mask`` | uint8 | [H, W, 1] or [H, W, 3] | 0 background, 255 foreground; between: see below |
     | ``depth`` | float32 | [h, w, 1] | metres, or relative: see ``decode_depth`` |
     | ``id``, ``background``, ``background_class``, ``foreground`` | string | [] | |
-    | ``flip`` | bool | [] | the foreground is mirrored |
+    | ``flip`` | bool | [] | the foreground is flipped: see below |
     | ``placement`` | int64 | [] | number among the places of this pair and flip |
     | ``x``, ``y``, ``width``, ``height`` | int64 | [] | the foreground's box, pixels |
+
+    A flipped foreground is mirrored, unless the recipe has other ``placements.transforms``: then
+    number k has the (k modulo their count)-th of them.
 
     Masks have values between 0 and 255 where the recipe says soft, and at edges where it stores
     them as JPEG: the foreground is then what is at least 128.

@@ -48,7 +48,7 @@ class MakeSegments(beam.PTransform):
         chunks = (
             keys
             | "Place" >> beam.Map(job.plan.chunk)
-            | "Compose" >> Compose(job.source, job.recipe.masks.binary_threshold)
+            | "Compose" >> Compose(job.source, job.recipe.drawing)
         )
         if job.depth:
             chunks |= "EstimateDepth" >> EstimateDepth(job.depth)

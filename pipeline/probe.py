@@ -58,7 +58,7 @@ def _probe(draft: Draft) -> Probe:
     tried = min(stage.settings.batch_size, recipe.chunk_examples) if stage else _SAMPLE
     spec = plan.chunk(ChunkKey(shard, 0, min(tried, size)))
     model = stage.load() if stage else None
-    chunk = compose_chunk(spec, PreparedInputs(draft.source), recipe.masks.binary_threshold)
+    chunk = compose_chunk(spec, PreparedInputs(draft.source), recipe.drawing)
     depth = None
     if stage and model:
         depths = model.predict(chunk.images)

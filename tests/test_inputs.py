@@ -258,7 +258,7 @@ def test_a_mask_file_is_the_mask_and_the_transparency_of_an_opaque_foreground(go
     good.put("masks/photo.png", mask)
     prepared = good.prepare("foregrounds.size={mode: native}", masks=True)
     inputs = PreparedInputs(prepared.source)
-    photo, chair = inputs.foreground("photo", False), inputs.foreground("chair", False)
+    photo, chair = inputs.foreground("photo"), inputs.foreground("chair")
     assert (photo.mask == np.asarray(mask)).all() and (chair.mask == np.asarray(mask)).all()
     assert (np.asarray(photo.alpha) == np.asarray(mask)).all()
     assert (np.asarray(chair.alpha) == np.asarray(cutout().getchannel("A"))).all()
@@ -271,7 +271,7 @@ def test_a_mask_by_colour_is_where_no_channel_is_black(good: Folders):
     good.put("foregrounds/chair.png", image)
     settings = "foregrounds.size={mode: native}", "masks={source: colour, range: [1, 255]}"
     prepared = good.prepare(*settings)
-    mask = PreparedInputs(prepared.source).foreground("chair", False).mask
+    mask = PreparedInputs(prepared.source).foreground("chair").mask
     assert mask[5, 5] == 0 and mask[0, 0] == 0 and mask[4, 4] == 255
     assert np.count_nonzero(mask) == 10 * 6 - 1
 
@@ -281,7 +281,7 @@ def test_an_opaque_foreground_is_cut_out_by_colour(good: Folders):
     image.paste((200, 40, 30), (3, 3, 13, 9))
     good.put("foregrounds/chair.png", image)
     prepared = good.prepare("foregrounds.size={mode: native}", "masks.source=colour")
-    found = PreparedInputs(prepared.source).foreground("chair", False)
+    found = PreparedInputs(prepared.source).foreground("chair")
     assert (np.asarray(found.alpha) == found.mask).all() and found.mask[5, 5] == 255
 
 
@@ -409,7 +409,7 @@ def test_a_canvas_may_be_grey(good: Folders):
     prepared = good.prepare("canvas.colour=grey")
     inputs = PreparedInputs(prepared.source)
     assert inputs.background("wall").shape[2] == 1
-    assert inputs.foreground("chair", False).colour.mode == "L"
+    assert inputs.foreground("chair").colour.mode == "L"
     assert len(prepared.tally.moments["backgrounds"].sums) == 1
 
 

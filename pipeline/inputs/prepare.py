@@ -22,7 +22,6 @@ from pipeline.inputs.folders import InputFile, InputFolders, find_inputs
 from pipeline.inputs.foregrounds import NO_SHAPE, prepare_foreground
 from pipeline.processes.cores import usable_cores
 from pipeline.recipes import Recipe
-from transforms.cutout import binarise
 from transforms.io.files import create_file, join
 from transforms.io.records import unframe_records
 from transforms.measure import measure
@@ -121,9 +120,7 @@ def _background(file: InputFile, recipe: Recipe) -> _Prepared:
 def _foreground(file: InputFile, mask_file: InputFile | None, recipe: Recipe) -> _Prepared:
     prepared = prepare_foreground(file, mask_file, recipe)
     cutout = prepared.cutout
-    mask = cutout.mask
-    if recipe.masks.binary_threshold is not None:
-        mask = binarise(mask, recipe.masks.binary_threshold)
+    mask = recipe.drawing.levels.apply(cutout.mask)
     pixels = np.dstack([np.asarray(cutout.colour), np.asarray(cutout.alpha)])
     return _Prepared(
         record=foreground_record(file.name, cutout, prepared.width, prepared.height),
