@@ -14,7 +14,8 @@ import numpy as np
 from depthmask.errors import UserError
 from depthmask.records import unframe_records
 from depthmask.tally import Tally
-from pipeline.export.layouts import LAYOUTS, MAX_NAME, flat_name
+from pipeline.export.layout import MAX_NAME, flat_name
+from pipeline.export.layouts import LAYOUTS
 from pipeline.inputs.backgrounds import prepare_background
 from pipeline.inputs.decoding import BadPicture
 from pipeline.inputs.findings import Finding, listing
@@ -164,8 +165,10 @@ def _without_class(
 ) -> Iterator[Finding]:
     """A warning where the recipe's layout needs classes that there are not."""
     layout = LAYOUTS.get(recipe.name)
-    loose = sum(not picture.label for picture in backgrounds)
-    if layout and layout.needs_class and loose:
+    if not layout or not layout.needs_class:
+        return
+    loose = sum(not layout.class_of(picture.name, picture.label) for picture in backgrounds)
+    if loose:
         yield Finding(
             folders.backgrounds,
             ".",
