@@ -33,7 +33,7 @@ def prepare_background(file: InputFile, recipe: Recipe, findings: list[Finding])
     if canvas.fit == "pad":  # without what is beside it
         inside = pixels != canvas.pad_colour
         pixels = pixels[inside.any(axis=(1, 2))][:, inside.any(axis=(0, 2))]
-    dull = dullness(pixels.reshape(-1, 3) if pixels.size else np.zeros((1, 3)))
+    dull = dullness(pixels.reshape(-1, 3) if pixels.size else np.array([canvas.pad_colour]))
     if dull:
         warn(f"comes out {dull}", "Look whether it should.")
     return image.convert("L") if canvas.colour == "grey" else image
