@@ -387,6 +387,16 @@ def test_what_a_layout_cannot_hold_is_refused(
         LAYOUTS[layout].check(open_dataset(numbered), inputs(backgrounds, foregrounds))
 
 
+def test_layouts_with_mirrors_refuse_what_is_turned(numbered: Path):
+    made = open_dataset(numbered)
+    rules = made.recipe.placements.model_copy(update={"transforms": ("left_right", "rotate_90")})
+    turned = dataclasses.replace(made, recipe=made.recipe.model_copy(update={"placements": rules}))
+    LAYOUTS["restaurant-mall"].check(turned, inputs([("b", "")], 10))
+    for layout in ("living-room", "grey-gallery", "office"):
+        with pytest.raises(UserError, match=r"flipped ones by left_right, rotate_90: make the"):
+            LAYOUTS[layout].check(turned, inputs([("b", "")], 10))
+
+
 def test_a_class_may_be_in_the_name_of_a_file():
     layout = LAYOUTS["monodepthmask"]
     assert layout.class_of("meetin_room_9", "") == "meetin"
