@@ -12,7 +12,7 @@ from pipeline.job import Job
 from transforms.assemble import FindFinishedWork, JoinParts
 from transforms.compose import Compose
 from transforms.depth.estimate import EstimateDepth
-from transforms.encode import Encode
+from transforms.encode import Encode, EncodeImages
 from transforms.segments import WriteSegments
 from transforms.statistics import ChannelStatistics
 
@@ -50,6 +50,8 @@ class MakeSegments(beam.PTransform):
             | "Place" >> beam.Map(job.plan.chunk)
             | "Compose" >> Compose(job.source, job.recipe.drawing)
         )
+        if job.depth and job.depth.settings.of == "stored":
+            chunks |= "EncodeImages" >> EncodeImages(job.encoder)
         if job.depth:
             chunks |= "EstimateDepth" >> EstimateDepth(job.depth)
         return (

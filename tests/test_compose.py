@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from depthmask.records import parse_example, unframe_records
 from transforms.codecs import channels_last
 from transforms.cutout import (
     SWAPS_SIDES,
@@ -17,7 +18,6 @@ from transforms.cutout import (
     paste_mask,
     resize,
 )
-from transforms.io.records import parse_example, unframe_records
 from transforms.prepared import decode_foreground, foreground_record
 
 RNG = np.random.default_rng(11)

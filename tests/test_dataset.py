@@ -15,9 +15,9 @@ import tensorflow_datasets as tfds
 from PIL import Image, ImageOps
 
 import depthmask
+from depthmask.records import parse_example, unframe_records
 from pipeline.inputs import InputFolders
 from tests.conftest import draw_inputs, file_bytes, make_dataset
-from transforms.io.records import parse_example, unframe_records
 
 
 def records(dataset: Path) -> list[dict[str, bytes | int]]:

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from depthmask.records import parse_example, unframe_records
 from pipeline.inputs import InputFolders, prepare_inputs
 from pipeline.job import Draft
 from pipeline.recipes import load_recipe
 from transforms.compose import compose_chunk
 from transforms.elements import Placement
-from transforms.io.records import parse_example, unframe_records
 from transforms.prepared import PreparedInputs
 
 RESTAURANT_MALL = (

@@ -80,6 +80,17 @@ def encode_image(pixels: np.ndarray, codec: ImageCodec, compression: Compression
     )
 
 
+def decode_image(data: bytes) -> np.ndarray:
+    """Returns the pixels, uint8 [H, W, C], of a picture that `encode_image` wrote with 8 bits.
+
+    JPEG is decoded by its encoder's library, with the accurate transform, as Pillow and
+    `depthmask.load` do.
+    """
+    if data.startswith(_PNG_SIGNATURE):
+        return channels_last(open_image(data))
+    return np.atleast_3d(imagecodecs.jpeg8_decode(data))
+
+
 def encode_mask(
     mask: np.ndarray, codec: MaskCodec, binary: bool, compression: Compression = "fast"
 ) -> bytes:

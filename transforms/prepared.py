@@ -17,11 +17,7 @@ import numpy as np
 from PIL import Image
 
 from depthmask.manifest import BACKGROUNDS, FOREGROUNDS
-from transforms.codecs import channels_last, encode_png
-from transforms.cutout import Cutout, Drawing, Stamp, Transform
-from transforms.elements import Placement
-from transforms.io.files import is_local, join, open_file
-from transforms.io.records import (
+from depthmask.records import (
     FRAME_BYTES,
     FeatureValue,
     frame_record,
@@ -30,6 +26,10 @@ from transforms.io.records import (
     serialize_example,
     unframe_records,
 )
+from transforms.codecs import channels_last, encode_png
+from transforms.cutout import Cutout, Drawing, Stamp, Transform
+from transforms.elements import Placement
+from transforms.io.files import is_local, join, open_file
 
 # What one worker process keeps of each: backgrounds, cut-outs, and these ready to be pasted.
 CACHE_BYTES = 128 * 2**20

@@ -246,7 +246,8 @@ def _making(facts: CardFacts) -> Iterator[str]:
     if facts.depth:
         unit = "metres" if facts.depth.unit == "metre" else "no unit"
         meaning = recipe.depth.describe(facts.depth.quantity.replace("_", " "), unit)
-        yield f"- Depth was estimated on the composites by {facts.depth.model}; {meaning}."
+        seen = "composites" if recipe.depth.of == "composite" else "composites as stored"
+        yield f"- Depth was estimated on the {seen} by {facts.depth.model}; {meaning}."
     versions = ", ".join(
         f"{name} {version}" for name, version in facts.manifest.provenance.versions.items()
     )

@@ -296,14 +296,15 @@ def check_shard(path: str, number: int, start: int | None, limit: int | None) ->
     with quiet_stderr():
         import tensorflow as tf
 
-        from depthmask.reading import decoder, read_info
+        from depthmask.dataset import open_dataset as open_for_reading
+        from depthmask.reading import decoder
 
         tf.config.list_physical_devices()
     tf.config.threading.set_inter_op_parallelism_threads(1)
     checker = _example_checker(path)
     shard = checker.dataset.manifest.shards[number]
     report = ShardReport()
-    decode = decoder(read_info(path), decode_depth=False)
+    decode = decoder(open_for_reading(path), decode_depth=False)
     records = tf.data.TFRecordDataset(checker.dataset.file(shard.file), buffer_size=_READ_BYTES)
     if limit is not None:
         records = records.take(limit)

@@ -23,10 +23,10 @@ import google_crc32c
 import numpy as np
 
 from depthmask.manifest import DepthMeaning
+from depthmask.records import FRAME_BYTES, read_records
 from pipeline.export.zips import ZipEntry, end_of_directory
 from transforms.depth import depth_in_metres
 from transforms.io.files import WrittenFile, create_file, read_range
-from transforms.io.records import FRAME_BYTES, read_records
 
 # What precedes the data of each record of a part: its place.
 PLACE = "<q"

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from depthmask.manifest import BACKGROUNDS, FOREGROUNDS, DepthMeaning, crc_text
+from depthmask.records import frame_record, parse_example, read_records
 from pipeline.export.grid import Grid
 from pipeline.export.joining import PLACE, CheckedFile, join_part
 from pipeline.export.layout import Example, File, InputPicture, Layout
@@ -28,7 +29,6 @@ from pipeline.export.zips import zip_file
 from pipeline.run import EXPORT, Workspace
 from transforms.elements import ChunkKey, OutputFile, Part, ShardKey
 from transforms.io.files import WrittenFile, create_file, join, open_file
-from transforms.io.records import frame_record, parse_example, read_records
 from transforms.parts import PartStore
 
 # Examples a piece, at most, and bytes of their records, about: a piece's are held in memory.

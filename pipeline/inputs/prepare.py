@@ -12,6 +12,7 @@ import google_crc32c
 import numpy as np
 
 from depthmask.errors import UserError
+from depthmask.records import unframe_records
 from depthmask.tally import Tally
 from pipeline.export.layout import MAX_NAME, flat_name
 from pipeline.export.layouts import LAYOUTS
@@ -23,7 +24,6 @@ from pipeline.inputs.foregrounds import NO_SHAPE, prepare_foreground
 from pipeline.processes.cores import usable_cores
 from pipeline.recipes import Recipe
 from transforms.io.files import create_file, join
-from transforms.io.records import unframe_records
 from transforms.measure import measure
 from transforms.prepared import (
     PreparedPicture,
