@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from depthmask.errors import UserError
+from depthmask.features import Features
 from depthmask.manifest import FEATURES, MANIFEST, crc_text
 from pipeline.dataset import Dataset, check_files, open_dataset
 from pipeline.export.grid import Grid
@@ -140,7 +141,7 @@ def _job(
     provenance: dict[str, Any],
     grid: Grid,
 ) -> ExportJob:
-    features = json.loads(read_file(dataset.file(FEATURES)))["featuresDict"]["features"]
+    path = dataset.file(FEATURES)
     shards: dict[ShardKey, SourceShard] = {}
     first = 0
     for entry in dataset.manifest.shards:
@@ -154,7 +155,7 @@ def _job(
         layout_name=layout_name,
         dataset=dataset.path,
         shards=shards,
-        features=features,
+        features=Features.from_bytes(read_file(path), path),
         depth=dataset.manifest.depth,
         grid=grid,
     )

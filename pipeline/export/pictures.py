@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from PIL import Image
 
+from depthmask.features import ImageFeature
 from depthmask.manifest import DepthMeaning
 from transforms.codecs import ImageCodec, channels_last, encode_image, open_image
 from transforms.depth import DepthStorage, grey_depth
@@ -47,10 +48,9 @@ class Picture:
     suffix: str
 
 
-def fit_picture(data: bytes, stored: dict[str, Any], form: Form) -> Picture:
-    """Returns a composite or mask in a form. `stored`: the feature's entry in features.json."""
-    has = stored["image"]["encodingFormat"]
-    channels = int(stored["image"]["shape"]["dimensions"][2])
+def fit_picture(data: bytes, stored: ImageFeature, form: Form) -> Picture:
+    """Returns a composite or mask in a form. `stored`: how the dataset has it."""
+    has, channels = stored.encoding, stored.channels
     wanted = form.format or has
     # Of PNG the shape does not say whether pixels have 1 bit or 8.
     eight_bits = has == "jpeg" or open_image(data).mode != "1"
@@ -75,11 +75,9 @@ def _encoded(image: Image.Image, wanted: Format, channels: int, form: Form) -> P
     return Picture(encode_image(pixels, codec), _SUFFIXES[wanted])
 
 
-def fit_depth(
-    data: bytes, stored: dict[str, Any], meaning: DepthMeaning, form: DepthForm
-) -> Picture:
+def fit_depth(data: bytes, stored: ImageFeature, meaning: DepthMeaning, form: DepthForm) -> Picture:
     """Returns a depth map in a form. `stored`: as for `fit_picture`; `meaning`: what it says."""
-    has = stored["image"]["encodingFormat"]
+    has = stored.encoding
     storage = form.storage or meaning.storage
     wanted = form.format or has
     if (meaning.storage, has) == (storage, wanted):

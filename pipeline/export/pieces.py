@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from depthmask.features import Features
 from depthmask.manifest import BACKGROUNDS, FOREGROUNDS, DepthMeaning, crc_text
 from depthmask.records import frame_record, parse_example, read_records
 from pipeline.export.grid import Grid
@@ -77,13 +78,13 @@ class PlacedFile:
 class ExportJob(PartStore[Piece, OutputFile]):
     """An export: of which dataset, by which layout, into which folder.
 
-    `features`: those of features.json. `depth`: what stored depth means, or None.
+    `features`: of the dataset's records. `depth`: what stored depth means, or None.
     """
 
     layout_name: str
     dataset: str
     shards: Mapping[ShardKey, SourceShard]
-    features: dict[str, Any]
+    features: Features
     depth: DepthMeaning | None
     grid: Grid
 
@@ -195,7 +196,7 @@ def _examples(
 
 def _pictures(job: ExportJob, encoded: Mapping[str, bytes]) -> dict[str, Picture]:
     """Returns an example's pictures in the layout's forms."""
-    layout, features = job.layout, job.features
+    layout, features = job.layout, job.features.pictures
     pictures = {
         "image": fit_picture(encoded["image"], features["image"], layout.image),
         "mask": fit_picture(encoded["mask"], features["mask"], layout.mask),
