@@ -82,7 +82,8 @@ class Monodepthmask(PublishedLayout):
       random in ``…Sample.csv``: names of the files and of the zips, and the background's class
 
     BG begins with the class and ``_``: a subfolder's name, or what stands before the first ``_`` of
-    the background's own. Their code takes it from there, and digits out of it.
+    the background's own. Their code takes it from there, and digits out of it. It also wants masks
+    and depth of one channel, which the files that they published do not have either.
     """
 
     name = "monodepthmask"
