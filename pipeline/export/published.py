@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from depthmask.errors import UserError
 from pipeline.export.grid import Grid
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from transforms.prepared import PreparedSource
 
 NAMES = "names.csv"
+_MIRROR = ("left_right",)
 # How they stored their inputs is not known; this is nearly as prepared.
 _INPUT_QUALITY = 95
 _RGB, _GREY = Form("jpeg", 3, _INPUT_QUALITY), Form("jpeg", 1, _INPUT_QUALITY)
@@ -37,6 +38,8 @@ class PublishedLayout(Layout):
     """
 
     needs_depth = True
+    # Whether flipped foregrounds are mirrored and nothing else.
+    mirrors_only: ClassVar[bool] = True
 
     def order(self, example: Example) -> int:
         return example.number
@@ -58,6 +61,16 @@ class PublishedLayout(Layout):
     def header(self, container: str) -> bytes:
         return line(",", "kind", "name", "exported") if container == NAMES else b""
 
+    def check(self, dataset: Dataset, source: PreparedSource) -> None:
+        super().check(dataset, source)
+        transforms = dataset.recipe.placements.transforms
+        if self.mirrors_only and transforms != _MIRROR:
+            raise UserError(
+                f"layout {self.name} has mirrored foregrounds, and {dataset.path} has flipped ones "
+                f"by {', '.join(transforms)}: make the dataset with placements.transforms "
+                f"[{_MIRROR[0]}], or export it by layout restaurant-mall."
+            )
+
 
 class Monodepthmask(PublishedLayout):
     """Zips of 4,000 pairs each, one of backgrounds, and CSV files.
@@ -71,7 +84,8 @@ class Monodepthmask(PublishedLayout):
       random in ``…Sample.csv``: names of the files and of the zips, and the background's class
 
     BG begins with the class and ``_``: a subfolder's name, or what stands before the first ``_`` of
-    the background's own. Their code takes it from there, and digits out of it.
+    the background's own. Their code takes it from there, and digits out of it. It also wants masks
+    and depth of one channel, which the files that they published do not have either.
     """
 
     name = "monodepthmask"
@@ -460,6 +474,7 @@ for path in images.namelist():
     image = Form("jpeg", 3, 65, optimize=True)
     mask = Form("jpeg", 1, 65, optimize=True)
     depth = DepthForm("norm8", "jpeg", 75)
+    mirrors_only = False
     _MOST = 999
 
     def files(self, example: Example, pictures: Mapping[str, Picture]) -> Iterator[File]:
