@@ -16,9 +16,9 @@ from depthmask.errors import DatasetError, DepthmaskError, DepthModelError, RunE
 if TYPE_CHECKING:
     from depthmask.reading import DatasetInfo, load, read_info
     from pipeline.api import generate, plan
-    from pipeline.dataset import verify_dataset as verify
     from pipeline.export import export_dataset as export
     from pipeline.repair import repair
+    from pipeline.verify import verify_dataset as verify
 
     __version__: str
 
@@ -46,7 +46,7 @@ _LAZY = {
     "generate": "pipeline.api:generate",
     "plan": "pipeline.api:plan",
     "export": "pipeline.export:export_dataset",
-    "verify": "pipeline.dataset:verify_dataset",
+    "verify": "pipeline.verify:verify_dataset",
     "repair": "pipeline.repair:repair",
 }
 

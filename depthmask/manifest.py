@@ -49,6 +49,8 @@ DATASET_INFO = "dataset_info.json"
 ERRORS = "errors.jsonl"
 # Its publisher completes it, so the manifest has no checksum of it.
 CARD = "README.md"
+# Of the pictures as readers decode them: verify writes it.
+DECODED_STATISTICS = "decoded_statistics.json"
 # The files beside the shards whose checksums the manifest has.
 CHECKED_FILES = (*PREPARED, INDEX, RECIPE, STATISTICS, FEATURES, DATASET_INFO, ERRORS)
 
@@ -85,7 +87,8 @@ def parse_shard_name(name: str) -> ShardName | None:
 
 def is_dataset_file(name: str) -> bool:
     """Whether a run may put a file of this name into its output folder."""
-    return name in (MANIFEST, CARD, *CHECKED_FILES) or parse_shard_name(name) is not None
+    others = (MANIFEST, CARD, DECODED_STATISTICS, *CHECKED_FILES)
+    return name in others or parse_shard_name(name) is not None
 
 
 def crc_text(crc: int) -> str:

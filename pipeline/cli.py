@@ -273,24 +273,30 @@ class Verify(Command):
             "--repair", action="store_true", help="first make again the shards that are damaged"
         )
         parser.add_argument(
-            "--depth-model", metavar="MODEL", help="with --repair: the model that made the depth"
+            "--depth-model",
+            metavar="MODEL",
+            help="the model that made the depth: some of it is estimated again",
         )
 
     def run(self, arguments: Namespace) -> int:
-        from pipeline.dataset import verify_dataset
+        from pipeline.verify import StatisticsCheck, verify_dataset, write_decoded
 
+        dataset, model = arguments.dataset, arguments.depth_model
         if arguments.repair:
             from pipeline.repair import repair
 
             with _beam_log(verbose=False):
-                made = len(repair(arguments.dataset, arguments.depth_model).shards)
+                made = len(repair(dataset, model).shards)
             print(f"{made} {'shard was' if made == 1 else 'shards were'} made again")
-        good = True
-        for check in verify_dataset(arguments.dataset, arguments.sample):
+        checks = []
+        for check in verify_dataset(dataset, arguments.sample, model):
             print(check, flush=True)
-            good = good and not check.problems
+            checks.append(check)
+        good = not any(check.problems for check in checks)
         looked_at = "dataset" if arguments.sample is None else "sample"
         print(f"The {looked_at} is right." if good else "The dataset is NOT right.")
+        if good and isinstance(checks[-1], StatisticsCheck):
+            print(write_decoded(dataset, checks[-1]))
         return 0 if good else 1
 
 

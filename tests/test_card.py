@@ -13,10 +13,10 @@ import tensorflow as tf
 
 from depthmask.manifest import PREPARED, Manifest, Provenance, ShardEntry
 from depthmask.tally import Tally
-from pipeline.dataset import verify_dataset
 from pipeline.dataset.card import CardFacts, dataset_card
 from pipeline.recipes import builtin_recipes, load_recipe
 from pipeline.repair import repair
+from pipeline.verify import verify_dataset
 from tests.conftest import ONE_WORKER
 from tests.test_dataset import records
 from transforms.prepared import PreparedPicture

@@ -196,7 +196,7 @@ def test_importing_the_reader_loads_no_beam(dataset: Path):
 def test_other_recipes_are_right_too(
     folders: InputFolders, tmp_path: Path, settings: tuple[str, ...]
 ):
-    from pipeline.dataset import verify_dataset
+    from pipeline.verify import verify_dataset
 
     made = make_dataset(folders, tmp_path / "made", *settings)
     assert [check for check in verify_dataset(str(made)) if check.problems] == []

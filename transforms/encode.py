@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -12,8 +12,8 @@ from apache_beam.metrics import Metrics
 
 from depthmask.tally import LeftOut, Tally
 from transforms.codecs import Compression, ImageCodec, MaskCodec, encode_image, encode_mask
-from transforms.depth import DepthStorage, is_flat
-from transforms.elements import ComposedChunk, EncodedChunk
+from transforms.depth import FLAT, DepthStorage, is_flat
+from transforms.elements import ComposedChunk, EncodedChunk, Placement
 from transforms.index import index_rows
 from transforms.io.records import frame_record, serialize_example
 from transforms.measure import measure, measure_binary
@@ -44,32 +44,22 @@ class RecordEncoder:
             stored = self.depth.quantise(depths)
             good = finite & ~is_flat(stored)
             if not good.all():
-                reasons = np.where(finite, "the same depth in every pixel", "NaN or infinite depth")
+                reasons = np.where(finite, FLAT, "NaN or infinite depth")
                 left_out = tuple(
                     LeftOut(placements[i].id, str(reasons[i])) for i in np.flatnonzero(~good)
                 )
                 placements = tuple(itertools.compress(placements, good))
                 images, masks, stored = images[good], masks[good], stored[good]
-        compression = self.compression
-        pictures = {
-            "image": [encode_image(image, self.image, compression) for image in images],
-            "mask": [
-                encode_mask(mask, self.mask, self.binary_masks, compression) for mask in masks
-            ],
-        }
+        pictures = self.encode_pictures(images, masks)
         measure_masks = measure_binary if self.binary_masks else measure
         moments = {"composites": measure(images), "masks": measure_masks(masks)}
         if self.depth is not None and chunk.depths is not None:
-            pictures["depth"] = [self.depth.encode(depth, compression) for depth in stored]
+            pictures["depth"] = [self.depth.encode(depth, self.compression) for depth in stored]
             moments["depth"] = measure(stored)
-        records = []
-        for i, placement in enumerate(placements):
-            features = placement.features
-            features |= {name: encoded[i] for name, encoded in pictures.items()}
-            records.append(frame_record(serialize_example(features)))
+        records = example_records(placements, pictures)
         return EncodedChunk(
             key=chunk.spec.key,
-            records=b"".join(records),
+            records=b"".join(map(frame_record, records)),
             index_rows=index_rows(chunk.spec, {example.id for example in left_out}),
             tally=Tally(
                 moments=moments,
@@ -77,6 +67,26 @@ class RecordEncoder:
                 left_out=left_out,
                 empty_masks=int(np.count_nonzero(~masks.any(axis=(1, 2)))),
             ),
+        )
+
+    def encode_pictures(self, images: np.ndarray, masks: np.ndarray) -> dict[str, list[bytes]]:
+        """Encodes composites and masks; depth is not known from them."""
+        compression = self.compression
+        return {
+            "image": [encode_image(image, self.image, compression) for image in images],
+            "mask": [
+                encode_mask(mask, self.mask, self.binary_masks, compression) for mask in masks
+            ],
+        }
+
+
+def example_records(
+    placements: Sequence[Placement], pictures: Mapping[str, Sequence[bytes]]
+) -> Iterator[bytes]:
+    """Yields the record of each placement, with its encoded pictures by feature."""
+    for i, placement in enumerate(placements):
+        yield serialize_example(
+            placement.features | {name: encoded[i] for name, encoded in pictures.items()}
         )
 
 

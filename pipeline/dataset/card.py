@@ -180,7 +180,8 @@ def _statistics(facts: CardFacts) -> Iterator[str]:
     yield ""
     yield (
         "Of value/255 (16-bit depth: value/65535) over all pixels, before encoding. The exact sums "
-        "behind them are in `statistics.json`."
+        "behind them are in `statistics.json`; those of the pictures as they are decoded again in "
+        "`decoded_statistics.json`, once `depthmask verify` has read them all."
     )
     yield ""
     yield "| kind | images | channels | mean | std | mean std of an image |"

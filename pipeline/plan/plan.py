@@ -89,6 +89,13 @@ class Plan:
         return sum(split.examples for split in self.splits.values())
 
     @property
+    def combinations(self) -> int:
+        """How many examples there are, by arithmetic alone."""
+        rules = self.recipe.placements
+        pairs = len(self.backgrounds) * len(self.foregrounds)
+        return pairs * len(rules.flips) * rules.per_pair
+
+    @property
     def shard_sizes(self) -> dict[str, tuple[int, ...]]:
         return {name: split.shard_sizes for name, split in self.splits.items()}
 

@@ -69,18 +69,6 @@ def write_whole(path: Path, data: bytes) -> None:
         raise UserError(f"{path} cannot be written: {error.strerror}.") from error
 
 
-def in_proportion(dataset: Dataset, count: int) -> Iterator[tuple[ShardEntry, int]]:
-    """Yields each shard and how many of `count` examples it has, so that all splits are seen."""
-    total = dataset.manifest.examples
-    before = done = 0
-    for shard in dataset.manifest.shards:
-        # Rounded over the whole, so that shares of small shards add up too.
-        before += shard.examples
-        wanted = -(-min(count, total) * before // total) - done
-        done += wanted
-        yield shard, wanted
-
-
 def first_examples(dataset: Dataset, shard: ShardEntry, count: int) -> Iterator[Example]:
     """Yields the first examples of a shard, which are a fair sample of its split."""
     with open_file(dataset.file(shard.file)) as file:

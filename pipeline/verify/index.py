@@ -1,0 +1,94 @@
+"""Checks index.csv: that every combination of background and foreground is there once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from depthmask.errors import UserError
+from depthmask.manifest import INDEX
+from pipeline.dataset import Dataset, check_plan
+from pipeline.plan import Plan
+from pipeline.verify.check import Check
+from transforms.elements import ShardKey
+from transforms.index import read_index
+from transforms.io.files import open_file
+from transforms.prepared import PreparedPicture, PreparedSource
+
+
+@dataclass(frozen=True)
+class IndexCheck(Check):
+    """Also the byte of index.csv at which each shard's rows begin, None for one without rows."""
+
+    starts: tuple[int | None, ...] = ()
+
+
+def check_index(dataset: Dataset, source: PreparedSource) -> IndexCheck:
+    """Checks that every combination has exactly one row, and each shard as many as examples."""
+    try:
+        check_plan(dataset, Plan(dataset.recipe, source.backgrounds, source.foregrounds))
+    except UserError as error:
+        return IndexCheck("index", problems=(str(error),))
+    rules, shards = dataset.recipe.placements, dataset.manifest.shards
+    backgrounds = {picture.name: number for number, picture in enumerate(source.backgrounds)}
+    foregrounds = {picture.name: number for number, picture in enumerate(source.foregrounds)}
+    shape = (len(backgrounds), len(foregrounds), len(rules.flips), rules.per_pair)
+    seen = np.zeros(shape, np.bool_)
+    counts = dict.fromkeys((ShardKey(shard.split, shard.number) for shard in shards), 0)
+    starts: dict[ShardKey, int] = {}
+    problems: list[str] = []
+    by = dataset.recipe.splits.by
+    splits: dict[str, set[str]] = {}
+    try:
+        with open_file(dataset.file(INDEX)) as file:
+            for row in read_index(file):
+                counts[row.shard] += 1
+                starts.setdefault(row.shard, row.start)
+                example = row.placement
+                if by != "example":
+                    splits.setdefault(getattr(example, by), set()).add(row.shard.split)
+                try:
+                    cell = (
+                        backgrounds[example.background],
+                        foregrounds[example.foreground],
+                        int(example.flip),
+                        example.index,
+                    )
+                    if seen[cell]:
+                        problems.append(f"{example.id} is there twice")
+                    seen[cell] = True
+                except (KeyError, IndexError):
+                    problems.append(f"{example.id} is of no known background and foreground")
+    except (KeyError, ValueError) as error:
+        problems.append(f"index.csv is not an index of these shards: {error}")
+        return IndexCheck("index", problems=tuple(problems))
+    problems += _in_two_splits(getattr(source, f"{by}s", ()), splits)
+    left_out = len(dataset.manifest.tally.left_out)
+    missing = int(seen.size - np.count_nonzero(seen)) - left_out
+    if missing:
+        problems.append(f"{missing:,} of {seen.size:,} combinations are missing")
+    for count, shard in zip(counts.values(), shards, strict=True):
+        if count != shard.examples:
+            problems.append(f"{shard.file}: {count:,} rows for {shard.examples:,} examples")
+    detail = f"{seen.size - left_out:,} combinations, each there once"
+    if left_out:
+        detail += f"; {left_out:,} left out, as errors.jsonl says"
+    return IndexCheck("index", detail, tuple(problems), tuple(map(starts.get, counts)))
+
+
+def _in_two_splits(
+    pictures: Sequence[PreparedPicture], splits: Mapping[str, set[str]]
+) -> Iterator[str]:
+    """Yields what is wrong where a picture, under whatever names, is in two splits.
+
+    `splits`: those that each name is in.
+    """
+    twins: dict[int, list[str]] = {}
+    for picture in pictures:
+        twins.setdefault(picture.pixels, []).append(picture.name)
+    for names in twins.values():
+        found = set().union(*(splits.get(name, ()) for name in names))
+        if len(found) > 1:
+            yield f"{' = '.join(names)} is in {' and '.join(sorted(found))}"
