@@ -80,7 +80,7 @@ def prepare_inputs(
                 stream, files, prepare, written, findings, tallies
             )
         pictures[kind] = tuple(written)
-        findings += _same_pictures(files, written, kind == f"{recipe.splits.by}s")
+        findings += _same_pictures(files, written, kind in recipe.splits.dealt_out)
     _refuse_bad(findings, pictures, folders, len(found.foregrounds), skip_bad)
     findings += _without_class(folders, recipe, pictures["backgrounds"])
     prepared = PreparedSource(

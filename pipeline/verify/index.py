@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,9 @@ from transforms.elements import ShardKey
 from transforms.index import read_index
 from transforms.io.files import open_file
 from transforms.prepared import PreparedPicture, PreparedSource
+
+# Bytes of a row, at least.
+_LEAST_ROW = 20
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,10 @@ def check_index(dataset: Dataset, source: PreparedSource) -> IndexCheck:
     except UserError as error:
         return IndexCheck("index", problems=(str(error),))
     rules, shards = dataset.recipe.placements, dataset.manifest.shards
+    planned, examples = sum(shard.planned for shard in shards), dataset.manifest.examples
+    with open_file(dataset.file(INDEX)) as file:
+        if file.seek(0, os.SEEK_END) < examples * _LEAST_ROW:  # before memory is taken for them
+            return IndexCheck("index", problems=(f"index.csv has fewer than {examples:,} rows",))
     backgrounds = {picture.name: number for number, picture in enumerate(source.backgrounds)}
     foregrounds = {picture.name: number for number, picture in enumerate(source.foregrounds)}
     shape = (len(backgrounds), len(foregrounds), len(rules.flips), rules.per_pair)
@@ -39,16 +47,17 @@ def check_index(dataset: Dataset, source: PreparedSource) -> IndexCheck:
     counts = dict.fromkeys((ShardKey(shard.split, shard.number) for shard in shards), 0)
     starts: dict[ShardKey, int] = {}
     problems: list[str] = []
-    by = dataset.recipe.splits.by
-    splits: dict[str, set[str]] = {}
+    dealt = {kind: dict[str, set[str]]() for kind in dataset.recipe.splits.dealt_out}
     try:
         with open_file(dataset.file(INDEX)) as file:
             for row in read_index(file):
                 counts[row.shard] += 1
                 starts.setdefault(row.shard, row.start)
                 example = row.placement
-                if by != "example":
-                    splits.setdefault(getattr(example, by), set()).add(row.shard.split)
+                if row.shard.split != dataset.recipe.splits.between:
+                    for kind, splits in dealt.items():
+                        name = getattr(example, kind.removesuffix("s"))
+                        splits.setdefault(name, set()).add(row.shard.split)
                 try:
                     cell = (
                         backgrounds[example.background],
@@ -64,15 +73,16 @@ def check_index(dataset: Dataset, source: PreparedSource) -> IndexCheck:
     except (KeyError, ValueError) as error:
         problems.append(f"index.csv is not an index of these shards: {error}")
         return IndexCheck("index", problems=tuple(problems))
-    problems += _in_two_splits(getattr(source, f"{by}s", ()), splits)
+    for kind, splits in dealt.items():
+        problems += _in_two_splits(getattr(source, kind), splits)
     left_out = len(dataset.manifest.tally.left_out)
-    missing = int(seen.size - np.count_nonzero(seen)) - left_out
+    missing = planned - int(np.count_nonzero(seen)) - left_out
     if missing:
-        problems.append(f"{missing:,} of {seen.size:,} combinations are missing")
+        problems.append(f"{missing:,} of {planned:,} combinations are missing")
     for count, shard in zip(counts.values(), shards, strict=True):
         if count != shard.examples:
             problems.append(f"{shard.file}: {count:,} rows for {shard.examples:,} examples")
-    detail = f"{seen.size - left_out:,} combinations, each there once"
+    detail = f"{planned - left_out:,} combinations, each there once"
     if left_out:
         detail += f"; {left_out:,} left out, as errors.jsonl says"
     return IndexCheck("index", detail, tuple(problems), tuple(map(starts.get, counts)))

@@ -78,13 +78,15 @@ class _ShardChecker:
         from transforms.compose import compose_chunk  # with Beam, which takes seconds
 
         source = PreparedSource.of_dataset(dataset.path)
-        draft = Draft.of(dataset.recipe, source, None)
+        # Of so many examples at a time as memory is for, whatever the recipe says.
+        shards = dataset.recipe.shards.model_copy(update={"chunk": None})
+        recipe = dataset.recipe.model_copy(update={"shards": shards})
+        draft = Draft.of(recipe, source, None)
         self._dataset = dataset
         self._plan, self._encoder = draft.plan, draft.encoder
         inputs, threshold = PreparedInputs(source), dataset.recipe.masks.binary_threshold
         self._compose = functools.partial(compose_chunk, inputs=inputs, threshold=threshold)
         self._same_bytes = _same_encoders(dataset)
-        recipe = dataset.recipe
         codecs = {"composites": recipe.image.format, "masks": recipe.masks.format}
         codecs |= {"depth": recipe.depth.codec.format} if dataset.manifest.depth else {}
         self._lossy = {kind for kind, codec in codecs.items() if codec == "jpeg"}
