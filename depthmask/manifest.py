@@ -78,7 +78,7 @@ def shard_name(split: str, number: int, count: int) -> str:
 
 def parse_shard_name(name: str) -> ShardName | None:
     """The inverse of `shard_name`; None for any other name."""
-    if not (found := _SHARD_NAME.fullmatch(name)) or not _is_split_name(found[1]):
+    if not (found := _SHARD_NAME.fullmatch(name)) or not is_split_name(found[1]):
         return None
     parsed = ShardName(found[1], int(found[2]), int(found[3]))
     is_one = parsed.number < parsed.count and name == shard_name(*dataclasses.astuple(parsed))
@@ -103,12 +103,13 @@ def parse_crc(data: Any, at: str) -> int:
     return int(data, 16)
 
 
-def _is_split_name(name: str) -> bool:
+def is_split_name(name: str) -> bool:
+    """Whether a split may have this name: it becomes part of file names."""
     return name.isidentifier() and name.isascii()
 
 
 def _split_name(data: Any, at: str) -> str:
-    if not _is_split_name(text(data, at)):
+    if not is_split_name(text(data, at)):
         raise wrong(data, at, "the name of a split")
     return str(data)
 

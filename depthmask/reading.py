@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +12,11 @@ from typing import Any
 import tensorflow as tf
 
 from depthmask.errors import DatasetError
+from depthmask.features import PICTURES, parse_features
 from depthmask.manifest import BACKGROUNDS, FEATURES, MANIFEST, DepthMeaning, Manifest
-from depthmask.parsing import JsonObject, ParseError, anything, dict_of, parse_json
 from depthmask.plasma import plasma_positions
 from depthmask.tally import Moments
 
-PICTURES = ("image", "mask", "depth")
 # TensorFlow itself knows local paths and gs://.
 _TENSORFLOW_IO_SCHEMES = ("s3", "az", "hdfs", "viewfs")
 _BUFFER_BYTES = 2**20
@@ -53,7 +53,12 @@ class DatasetInfo:
             raise DatasetError(
                 f"{self.path} has no split {split!r}; it has {', '.join(self.splits)}."
             )
-        return [tf.io.gfile.join(self.path, shard.file) for shard in self.manifest.shards_of(split)]
+        paths = [
+            tf.io.gfile.join(self.path, shard.file) for shard in self.manifest.shards_of(split)
+        ]
+        for path in paths:
+            _check_is_file(path)
+        return paths
 
     def picture_shape(self, name: str) -> tuple[int, int, int]:
         """Height, width and channels of ``image``, ``mask`` or ``depth``."""
@@ -72,6 +77,7 @@ def read_info(path: str) -> DatasetInfo:
         _load_tensorflow_io(path, scheme)
     data = {}
     for name in (MANIFEST, FEATURES):
+        _check_is_file(tf.io.gfile.join(path, name))
         try:
             data[name] = tf.io.gfile.GFile(tf.io.gfile.join(path, name), "rb").read()
         except (tf.errors.NotFoundError, tf.errors.FailedPreconditionError) as error:
@@ -79,16 +85,14 @@ def read_info(path: str) -> DatasetInfo:
                 f"{path} is not a finished depthmask dataset: it has no {name}."
             ) from error
     manifest = Manifest.from_bytes(data[MANIFEST], f"{path}/{MANIFEST}")
-    try:
-        features = _parse_features(parse_json(data[FEATURES]))
-    except ParseError as error:
-        raise DatasetError(f"{path}/{FEATURES} is damaged: {error}.") from error
+    features = parse_features(data[FEATURES], f"{path}/{FEATURES}")
     return DatasetInfo(path, manifest, features)
 
 
-def _parse_features(data: Any) -> dict[str, Any]:
-    features = JsonObject(data, "").get("featuresDict", anything)
-    return JsonObject(features, "featuresDict").get("features", dict_of(anything))
+def _check_is_file(path: str) -> None:
+    """Raises DatasetError for what reading would wait for without end, such as a named pipe."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise DatasetError(f"{path} is not a file.")
 
 
 def _load_tensorflow_io(path: str, scheme: str) -> None:
@@ -118,6 +122,7 @@ def load(
     decode_depth: bool = True,
     normalize: bool = False,
     deterministic: bool = True,
+    assert_count: bool = True,
 ) -> tf.data.Dataset:
     """The examples of a split, as dictionaries of tensors. Shuffle and batch as you like.
 
@@ -148,6 +153,8 @@ def load(
       normalize: makes ``image`` (and ``background_image``) float32, (value / 255 - mean) / std
         with the dataset's own per-channel statistics of its composites.
       deterministic: False lets faster shards overtake slower ones.
+      assert_count: the result's cardinality is the number of examples. False where each reader
+        gets a part of them: tf.data service that shards, `tf.distribute`.
 
     Raises:
       DatasetError: not a finished dataset, no such split, no such feature.
@@ -176,8 +183,9 @@ def load(
         return tensors
 
     dataset = dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=deterministic)
-    count = tf.data.experimental.assert_cardinality(info.splits[split])
-    return dataset.apply(count).prefetch(tf.data.AUTOTUNE)
+    if assert_count:
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(info.splits[split]))
+    return dataset.prefetch(tf.data.AUTOTUNE)
 
 
 def decoder(
@@ -251,6 +259,7 @@ def _background_joiner(
     form = {"name": tf.io.FixedLenFeature([], tf.string)}
     form["image"] = tf.io.FixedLenFeature([], tf.string)
     path = tf.io.gfile.join(info.path, BACKGROUNDS)
+    _check_is_file(path)
     records = list(tf.data.TFRecordDataset(path, buffer_size=_BUFFER_BYTES))
     parsed = tf.io.parse_example(tf.stack(records), form)
     numbers = tf.range(len(records), dtype=tf.int64)

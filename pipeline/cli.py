@@ -213,14 +213,7 @@ class Generate(Command):
     takes_beam_options = True
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        _add_request(parser)
-        parser.add_argument(
-            "--output", required=True, metavar="DIR", help="a new folder, or an unfinished run's"
-        )
-        parser.add_argument(
-            "--restart", action="store_true", help="delete what an earlier run made there, first"
-        )
-        _add_verbose(parser)
+        _add_generate(parser, output_needed=True)
 
     def run(self, arguments: Namespace) -> int:
         request = _request(arguments)
@@ -235,9 +228,14 @@ class Plan(Command):
     """depthmask plan"""
 
     help = "say what generate would make"
+    description = (
+        "Says what generate would make, and makes nothing. It takes all that generate takes, so "
+        "that a command can be tried by changing one word."
+    )
+    takes_beam_options = True
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        _add_request(parser)
+        _add_generate(parser, output_needed=False)
         parser.add_argument(
             "--examples-per-second",
             type=_above_zero,
@@ -255,6 +253,17 @@ class Plan(Command):
         request = _request(arguments)
         from pipeline.cost import Worker, estimate
 
+        model, output = request.depth_model, arguments.output
+        if arguments.beam_options:
+            from pipeline.run.options import pipeline_options
+
+            paths = {"--output": output or "", "--depth-model": model.path if model else ""}
+            pipeline_options(arguments.beam_options, paths, depth=model is not None)
+        if output:
+            from pipeline.run import Workspace
+            from transforms.io.files import checked_path
+
+            Workspace(checked_path(output)).state()  # refuses somebody else's folder
         print(estimate(request, Worker(rate, price) if rate else None))
         return 0
 
@@ -410,6 +419,21 @@ def _above_zero(text: str) -> float:
 
 def _add_verbose(parser: ArgumentParser) -> None:
     parser.add_argument("--verbose", action="store_true", help="show Beam's own log")
+
+
+def _add_generate(parser: ArgumentParser, output_needed: bool) -> None:
+    """What `generate` takes."""
+    _add_request(parser)
+    parser.add_argument(
+        "--output",
+        required=output_needed,
+        metavar="DIR",
+        help="a new folder, or an unfinished run's",
+    )
+    parser.add_argument(
+        "--restart", action="store_true", help="delete what an earlier run made there, first"
+    )
+    _add_verbose(parser)
 
 
 def _add_request(parser: ArgumentParser) -> None:

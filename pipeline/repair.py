@@ -9,9 +9,16 @@ from dataclasses import dataclass
 
 from depthmask.errors import UserError
 from depthmask.manifest import MANIFEST
-from pipeline.dataset import Dataset, DatasetDescription, check_model, check_plan, open_dataset
+from pipeline.dataset import (
+    Dataset,
+    DatasetDescription,
+    check_model,
+    check_plan,
+    open_dataset,
+    reading_from,
+)
 from pipeline.job import Draft, Job
-from pipeline.making import is_intact, remake
+from pipeline.making import check_remade, is_intact, remake
 from pipeline.probe import probe
 from pipeline.run import SET_ASIDE, Workspace, locked
 from pipeline.run.options import pipeline_options
@@ -51,6 +58,7 @@ def repair(dataset: AnyPath, depth_model: str | None = None, options: Sequence[s
             "finish it."
         )
     with locked(workspace) as workspace:
+        check_remade(workspace)
         if not exists(workspace.path(MANIFEST)):  # an interrupted repair
             workspace.place(set_aside, MANIFEST)
         opened = open_dataset(output)
@@ -78,7 +86,8 @@ def _open_inputs(dataset: Dataset) -> PreparedSource:
                 f"{dataset.file(name)} is missing or damaged, and shards are made from it. Run "
                 "generate again with the original pictures and --restart."
             )
-    return PreparedSource.of_dataset(dataset.path)
+    with reading_from(dataset.path):
+        return PreparedSource.of_dataset(dataset.path)
 
 
 def _model(dataset: Dataset, depth_model: ModelChoice | None) -> ModelChoice | None:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import io
 import itertools
 import json
-import shutil
 from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -24,41 +21,6 @@ from tests.forger import Features, Forger
 from transforms.codecs import ImageCodec, encode_image, encode_png
 
 SHARD = "depthmask-train.tfrecord-00001-of-00004"
-
-
-class _Here:
-    """Stands in for the pool of worker processes: starting those takes seconds each time."""
-
-    def __init__(self, _: int) -> None:
-        pass
-
-    def __enter__(self) -> _Here:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: Any, traceback: TracebackType | None
-    ) -> None:
-        pass
-
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.set_result(function(*arguments))
-        return future
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.verify.verify.WorkerPool", _Here)
-
-
-@pytest.fixture
-def forger(dataset: Path, tmp_path: Path, here: None) -> Forger:
-    return Forger(Path(shutil.copytree(dataset, tmp_path / "copy")))
-
-
-@pytest.fixture
-def depth_forger(with_depth: Path, tmp_path: Path, here: None) -> Forger:
-    return Forger(Path(shutil.copytree(with_depth, tmp_path / "copy")))
 
 
 def failures(dataset: Path, model: str | None = None) -> dict[str, tuple[str, ...]]:

@@ -23,6 +23,8 @@ Compression = Literal["fast", "small", "pillow"]
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by channels: grey, grey and alpha, RGB, RGBA
 _NO_FILTER, _UP, _PAETH = 0, 2, 4
+# More than any canvas or foreground has.
+_MAX_PIXELS = 100_000_000
 _FAST, _SMALL = 1, 10  # levels of libdeflate
 _FORMER_LEVEL = 4  # of zlib
 
@@ -188,5 +190,11 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def open_image(data: bytes) -> Image.Image:
-    """Decodes a picture that this project wrote."""
-    return Image.open(io.BytesIO(data), formats=["JPEG", "PNG"])
+    """Opens a picture that this project wrote; it is decoded when its pixels are asked for.
+
+    Raises ValueError or OSError for what is none.
+    """
+    image = Image.open(io.BytesIO(data), formats=["JPEG", "PNG"])
+    if image.width * image.height > _MAX_PIXELS:  # before memory is taken for them
+        raise ValueError(f"a picture of {image.width}×{image.height} pixels")
+    return image

@@ -9,6 +9,7 @@ from pipeline.dataset.opened import (
     check_plan,
     in_proportion,
     open_dataset,
+    reading_from,
 )
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "in_proportion",
     "json_text",
     "open_dataset",
+    "reading_from",
     "statistics_json",
 ]

@@ -164,7 +164,9 @@ def _loading(facts: CardFacts) -> Iterator[str]:
     yield ""
     kinds = ["image", "mask", *(["depth"] if facts.depth else [])]
     yield f"form = {{name: tf.io.FixedLenFeature([], tf.string) for name in {kinds}}}"
-    yield f'shards = tf.io.gfile.glob("PATH/TO/THIS/FOLDER/depthmask-{split}.tfrecord-*")'
+    yield 'folder = "PATH/TO/THIS/FOLDER"'
+    yield "names = sorted(tf.io.gfile.listdir(folder))"
+    yield f'shards = [f"{{folder}}/{{n}}" for n in names if n.startswith("depthmask-{split}.")]'
     yield "for record in tf.data.TFRecordDataset(shards):"
     yield "    pictures = tf.io.parse_single_example(record, form)"
     if facts.recipe.image.format == "jpeg":  # TensorFlow's default is a level too dark

@@ -43,6 +43,11 @@ def finish_dataset(description: DatasetDescription, shards: Sequence[Shard], tal
     order = recipe.splits.names
     shards = sorted(shards, key=lambda shard: (order.index(shard.entry.split), shard.entry.number))
     entries = tuple(shard.entry for shard in shards)
+    if not any(entry.examples for entry in entries):
+        raise RuntimeError(
+            f"every example was left out: {tally.left_out[0].reason}. Use another depth model, or "
+            "correct what depth.model says of it"
+        )
     manifest = dataclasses.replace(description.manifest, shards=entries)
     texts = described(recipe, manifest, (manifest.input_tally + tally).moments)
     rows = read_files([shard.index_path for shard in shards])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -46,6 +47,23 @@ def open_dataset(path: AnyPath) -> Dataset:
             f"not valid: {first_line(error)}."
         ) from error
     return Dataset(path, manifest, recipe)
+
+
+@contextlib.contextmanager
+def reading_from(path: str) -> Iterator[None]:
+    """Raises DatasetError where what the block reads of the dataset in `path` is damaged."""
+    try:
+        yield
+    # Records may hold anything: missing, of another type, no picture (SyntaxError is Pillow's).
+    except (
+        *(OSError, ValueError, LookupError, OverflowError),
+        *(SyntaxError, TypeError, AttributeError),
+    ) as error:
+        if isinstance(error, UserError):
+            raise
+        raise DatasetError(
+            f"{path} is damaged: {error}. Repair it with: depthmask verify --repair {path}"
+        ) from error
 
 
 def check_plan(dataset: Dataset, plan: Plan) -> None:

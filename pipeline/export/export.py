@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from depthmask.errors import UserError
+from depthmask.features import parse_features
 from depthmask.manifest import FEATURES, MANIFEST, crc_text
-from pipeline.dataset import Dataset, check_files, open_dataset
+from pipeline.dataset import Dataset, check_files, open_dataset, reading_from
 from pipeline.export.layouts import LAYOUTS
 from pipeline.export.pieces import ExportJob, SourceShard, piece_files
 from pipeline.run import (
@@ -88,10 +89,12 @@ def export_dataset(
         if state is State.FINISHED:
             _log.info("nothing is left to do")
         else:
-            _check_dataset(opened, layout)
-            job = _job(opened, workspace, layout, provenance)
+            with reading_from(path):
+                _check_dataset(opened, layout)
+                job = _job(opened, workspace, layout, provenance)
+                needed = _bytes_needed(job)
             if state is State.FRESH:
-                check_disk_space(output, "the export", _bytes_needed(job))
+                check_disk_space(output, "the export", needed)
             workspace.write_provenance(provenance)
             _run(job, workspace, provenance, beam_options)
     return _open_export(workspace)
@@ -122,7 +125,8 @@ def _check_dataset(dataset: Dataset, layout_name: str) -> None:
 def _job(
     dataset: Dataset, workspace: Workspace, layout_name: str, provenance: dict[str, Any]
 ) -> ExportJob:
-    features = json.loads(read_file(dataset.file(FEATURES)))["featuresDict"]["features"]
+    path = dataset.file(FEATURES)
+    features = parse_features(read_file(path), path)
     shards: dict[ShardKey, SourceShard] = {}
     first = 0
     for entry in dataset.manifest.shards:

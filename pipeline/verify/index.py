@@ -31,15 +31,9 @@ class IndexCheck(Check):
 
 def check_index(dataset: Dataset, source: PreparedSource) -> IndexCheck:
     """Checks that every combination has exactly one row, and each shard as many as examples."""
-    try:
-        check_plan(dataset, Plan(dataset.recipe, source.backgrounds, source.foregrounds))
-    except UserError as error:
-        return IndexCheck("index", problems=(str(error),))
+    if problem := _cannot_be(dataset, source):
+        return IndexCheck("index", problems=(problem,))
     rules, shards = dataset.recipe.placements, dataset.manifest.shards
-    planned, examples = sum(shard.planned for shard in shards), dataset.manifest.examples
-    with open_file(dataset.file(INDEX)) as file:
-        if file.seek(0, os.SEEK_END) < examples * _LEAST_ROW:  # before memory is taken for them
-            return IndexCheck("index", problems=(f"index.csv has fewer than {examples:,} rows",))
     backgrounds = {picture.name: number for number, picture in enumerate(source.backgrounds)}
     foregrounds = {picture.name: number for number, picture in enumerate(source.foregrounds)}
     shape = (len(backgrounds), len(foregrounds), len(rules.flips), rules.per_pair)
@@ -75,6 +69,7 @@ def check_index(dataset: Dataset, source: PreparedSource) -> IndexCheck:
         return IndexCheck("index", problems=tuple(problems))
     for kind, splits in dealt.items():
         problems += _in_two_splits(getattr(source, kind), splits)
+    planned = sum(shard.planned for shard in shards)
     left_out = len(dataset.manifest.tally.left_out)
     missing = planned - int(np.count_nonzero(seen)) - left_out
     if missing:
@@ -86,6 +81,19 @@ def check_index(dataset: Dataset, source: PreparedSource) -> IndexCheck:
     if left_out:
         detail += f"; {left_out:,} left out, as errors.jsonl says"
     return IndexCheck("index", detail, tuple(problems), tuple(map(starts.get, counts)))
+
+
+def _cannot_be(dataset: Dataset, source: PreparedSource) -> str | None:
+    """Returns why this cannot be the index, before memory is taken for as many rows as are said."""
+    try:
+        check_plan(dataset, Plan(dataset.recipe, source.backgrounds, source.foregrounds))
+    except UserError as error:
+        return str(error)
+    examples = dataset.manifest.examples
+    with open_file(dataset.file(INDEX)) as file:
+        if file.seek(0, os.SEEK_END) < examples * _LEAST_ROW:
+            return f"index.csv has fewer than {examples:,} rows"
+    return None
 
 
 def _in_two_splits(

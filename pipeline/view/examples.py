@@ -33,17 +33,6 @@ class Example:
     depth: bytes | None
 
 
-@contextlib.contextmanager
-def reading_from(path: str) -> Iterator[None]:
-    """Raises UserError where what the block reads of the dataset in `path` is damaged."""
-    try:
-        yield
-    except (OSError, ValueError, LookupError, OverflowError) as error:
-        raise UserError(
-            f"{path} is damaged: {error}. Repair it with: depthmask verify --repair {path}"
-        ) from error
-
-
 def check_is_new(path: Path) -> None:
     """Raises UserError where a file is there already, or cannot be made."""
     if path.exists():

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pipeline.dataset import in_proportion, open_dataset
+from pipeline.dataset import in_proportion, open_dataset, reading_from
 from pipeline.view.examples import (
     Example,
     check_is_new,
     colour_depth,
     first_examples,
-    reading_from,
     write_whole,
 )
 from transforms.codecs import open_image, to_image

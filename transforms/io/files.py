@@ -8,7 +8,9 @@ for a pattern, while a folder may well be called ``pictures [2020]``.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -90,6 +92,8 @@ def join(folder: str, *names: str) -> str:
 def open_file(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
     """Opens a file to read and seek. Raises OSError where there is none."""
     if is_local(path):
+        if not stat.S_ISREG(os.stat(path).st_mode):  # reading a named pipe would wait without end
+            raise OSError(errno.EINVAL, "not a file", path)
         return open(path, "rb")
     if gcs.is_gcs(path):
         return gcs.open_object(path, "rb")
