@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -143,3 +145,9 @@ def forger(dataset: Path, tmp_path: Path, here: None) -> Forger:
 @pytest.fixture
 def depth_forger(with_depth: Path, tmp_path: Path, here: None) -> Forger:
     return Forger(Path(shutil.copytree(with_depth, tmp_path / "copy")))
+
+
+def run_python(code: str) -> None:
+    """Fails where the code fails, in a process of its own."""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -14,11 +14,11 @@ import numpy as np
 from PIL import Image
 
 from depthmask.manifest import CHECKED_FILES, INDEX, PREPARED, Manifest, crc_text
+from depthmask.records import frame_record, parse_example, serialize_example, unframe_records
 from depthmask.tally import Tally
 from pipeline.dataset import described
 from pipeline.recipes import Recipe
 from transforms.index import INDEX_HEADER
-from transforms.io.records import frame_record, parse_example, serialize_example, unframe_records
 from transforms.measure import measure
 
 Features = dict[str, Any]

@@ -264,7 +264,7 @@ def _prepare_masks(rng: random.Random, folder: Path) -> _Looked:
         Image.fromarray(_truth(rng, 40, 40)).save(folder / "f" / f"p{number}.png")
     inputs = _prepared(folder, "foregrounds.size={mode: native}", masks=True)
     for name, drawn in all_drawn.items():
-        yield f"mask: {drawn.kind}", drawn, inputs.foreground(name, False).mask
+        yield f"mask: {drawn.kind}", drawn, inputs.foreground(name).mask
 
 
 def _prepared(folder: Path, setting: str, masks: bool = False) -> PreparedInputs:

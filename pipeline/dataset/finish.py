@@ -23,7 +23,7 @@ from depthmask.manifest import (
 from depthmask.tally import Moments, Tally
 from pipeline.dataset.card import CardFacts, dataset_card
 from pipeline.dataset.description import DatasetDescription
-from pipeline.dataset.tfds import dataset_info_json, features_json
+from pipeline.dataset.tfds import dataset_info_json, record_features
 from pipeline.recipes import Recipe
 from pipeline.run import Workspace
 from transforms.elements import Shard
@@ -72,7 +72,7 @@ def described(
     texts = {
         RECIPE: recipe.to_yaml(),
         STATISTICS: json_text(statistics_json(moments)),
-        FEATURES: json_text(features_json(recipe, manifest.depth)),
+        FEATURES: json_text(record_features(recipe, manifest.depth).to_json()),
         DATASET_INFO: json_text(dataset_info_json(recipe.name, manifest)),
         ERRORS: "".join(
             json.dumps(entry, ensure_ascii=False) + "\n" for entry in _error_entries(manifest)

@@ -11,7 +11,7 @@ from depthmask.manifest import MANIFEST, Manifest, ShardEntry, crc_text
 from pipeline.plan import Plan
 from pipeline.recipes import Recipe
 from transforms.depth import ModelChoice
-from transforms.io.files import AnyPath, checked_path, join, read_file, stored_checksum
+from transforms.io.files import AnyPath, checked_path, exists, join, read_file, stored_checksum
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ def open_dataset(path: AnyPath) -> Dataset:
     try:
         data = read_file(manifest_path)
     except OSError as error:
+        if exists(manifest_path):
+            raise DatasetError(f"{manifest_path} cannot be read: {first_line(error)}") from error
         raise DatasetError(
             f"{manifest_path} does not exist, so this is not a finished dataset. Give a folder "
             "that generate has finished."

@@ -12,6 +12,7 @@ import numpy as np
 
 from depthmask.errors import DepthModelError
 from depthmask.manifest import DepthMeaning, ShardEntry
+from depthmask.records import parse_example, read_records
 from pipeline.dataset import Dataset, DepthInfo, in_proportion, open_dataset
 from pipeline.job import Draft
 from pipeline.verify.planned import planned_placements
@@ -19,7 +20,6 @@ from transforms.codecs import open_image
 from transforms.depth import KINDS, DepthModel, DepthStorage, ModelChoice, grey_depth, is_flat
 from transforms.elements import ChunkKey, ChunkSpec, Placement, ShardKey
 from transforms.io.files import open_file
-from transforms.io.records import parse_example, read_records
 from transforms.prepared import PreparedInputs, PreparedSource
 
 # Maps that are estimated again.
@@ -76,7 +76,7 @@ def estimate_again(path: str, model: ModelChoice, examples: int) -> Estimated:
     source = PreparedSource.of_dataset(path)
     draft = Draft.of(dataset.recipe, source, model)
     assert draft.depth is not None
-    look = _Look(dataset, PreparedInputs(source), draft.depth.load())
+    look = _Look(dataset, draft, draft.depth.load())
     for shard, wanted in in_proportion(dataset, examples):
         left_out = {example.id for example in shard.tally.left_out}
         planned = planned_placements(draft.plan, shard)
@@ -91,12 +91,13 @@ def estimate_again(path: str, model: ModelChoice, examples: int) -> Estimated:
 
 
 class _Look:
-    def __init__(self, dataset: Dataset, inputs: PreparedInputs, model: DepthModel) -> None:
+    def __init__(self, dataset: Dataset, draft: Draft, model: DepthModel) -> None:
         self.examples = 0
         self.problems: list[str] = []
         self._dataset = dataset
         self._storage = dataset.recipe.depth
-        self._inputs = inputs
+        self._draft = draft
+        self._inputs = PreparedInputs(draft.source)
         self._model = model
 
     def compare(self, shard: ShardEntry, placements: tuple[Placement, ...]) -> None:
@@ -126,10 +127,13 @@ class _Look:
     def _estimate(self, placements: tuple[Placement, ...]) -> np.ndarray:
         from transforms.compose import compose_chunk  # with Beam, which takes seconds
 
-        size = len(placements)
-        spec = ChunkSpec(ChunkKey(ShardKey("", 0), 0, size), placements)
-        threshold = self._dataset.recipe.masks.binary_threshold
-        return self._model.predict(compose_chunk(spec, self._inputs, threshold).images)
+        spec = ChunkSpec(ChunkKey(ShardKey("", 0), 0, len(placements)), placements)
+        chunk = compose_chunk(spec, self._inputs, self._draft.recipe.drawing)
+        if self._storage.of == "stored":
+            chunk = self._draft.encoder.encode_images(chunk)
+        depths = self._model.estimate(chunk).depths
+        assert depths is not None
+        return depths
 
     def _as_stored(self, depth: np.ndarray) -> np.ndarray:
         """A map after the loss of its codec."""

@@ -8,8 +8,9 @@ import numpy as np
 
 from depthmask.tally import Tally
 from pipeline.dataset import Dataset
+from pipeline.plan import foreground_scale
 from pipeline.verify.check import Check
-from transforms.cutout import Cutout, binarise
+from transforms.cutout import Cutout
 from transforms.measure import measure
 from transforms.prepared import PreparedInputs, PreparedPicture, PreparedSource
 
@@ -35,7 +36,7 @@ def check_inputs(dataset: Dataset, source: PreparedSource) -> Check:
 
 def _problems(dataset: Dataset, source: PreparedSource) -> Iterator[str]:
     inputs = PreparedInputs(source)
-    canvas, threshold = dataset.recipe.canvas, dataset.recipe.masks.binary_threshold
+    canvas, levels = dataset.recipe.canvas, dataset.recipe.drawing.levels
     parts: list[Tally] = []
     for pictures in (source.backgrounds, source.foregrounds):
         if len({picture.name for picture in pictures}) < len(pictures):
@@ -46,12 +47,12 @@ def _problems(dataset: Dataset, source: PreparedSource) -> Iterator[str]:
             yield f"{picture.name}: is not of the canvas's size and colours"
         parts.append(Tally({"backgrounds": measure(pixels[None])}))
     for picture in source.foregrounds:
-        cutout = inputs.foreground(picture.name, False)
+        cutout = inputs.foreground(picture.name)
         yield from _of_foreground(dataset, picture, cutout)
         pixels = np.dstack([np.asarray(cutout.colour), np.asarray(cutout.alpha)])
-        mask = cutout.mask if threshold is None else binarise(cutout.mask, threshold)
+        mask = levels.apply(cutout.mask)
         opacity = pixels[..., -1][mask > 0].mean() / 255 if mask.any() else 0.0
-        if threshold is not None and opacity < _LEAST_OPACITY:
+        if not dataset.recipe.masks.soft and opacity < _LEAST_OPACITY:
             yield f"{picture.name}: what its mask marks is drawn at an opacity of {opacity:.1%}"
         parts.append(
             Tally({"foregrounds": measure(pixels[None]), "foreground_masks": measure(mask[None])})
@@ -65,23 +66,27 @@ def _problems(dataset: Dataset, source: PreparedSource) -> Iterator[str]:
 
 
 def _of_foreground(dataset: Dataset, picture: PreparedPicture, cutout: Cutout) -> Iterator[str]:
-    recipe = dataset.recipe
+    recipe, rules = dataset.recipe, dataset.recipe.foregrounds
     grey = recipe.canvas.channels == 1
     if (cutout.colour.mode == "L") != grey:
         yield f"{picture.name}: is not of the canvas's colours"
     if cutout.mask.shape != (cutout.colour.height, cutout.colour.width):
         yield f"{picture.name}: its mask is not of its size"
     sides = picture.width, picture.height
-    largest = recipe.foregrounds.scale[1]
+    largest = rules.example_scale[1]
     if cutout.colour.size != tuple(max(1, round(side * largest)) for side in sides):
         yield f"{picture.name}: is not as large as it is drawn at most"
     # A picture of that very size would be drawn so, but for the rounding of its own sides.
-    rounding = 1 + max(sides) / min(sides)
-    drawn = recipe.foregrounds.drawn_size(*sides, recipe.canvas)
-    if any(abs(a - b) > rounding for a, b in zip(drawn, sides, strict=True)):
+    factor = foreground_scale(recipe, picture.name)
+    plain = [max(1, round(side / factor)) for side in sides]
+    rounding = 1 + 1 / factor + max(sides) / min(sides)
+    drawn = rules.drawn_size(plain[0], plain[1], recipe.canvas)
+    if any(abs(a - b) > rounding for a, b in zip(drawn, plain, strict=True)):
         yield (
             f"{picture.name}: is drawn {sides[0]}×{sides[1]} pixels large, which the recipe's "
             "foregrounds.size does not make of any picture"
         )
-    if recipe.masks.source == "alpha" and not cutout.mask_is_alpha:
+    masks = recipe.masks
+    as_alpha = not masks.without_black and masks.filter in (None, rules.filter)
+    if masks.source == "alpha" and as_alpha and not cutout.mask_is_alpha:
         yield f"{picture.name}: its mask is not its transparency, from which the recipe takes it"

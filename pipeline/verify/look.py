@@ -18,7 +18,7 @@ from pipeline.dataset import Dataset, in_proportion, open_dataset
 from pipeline.plan import Plan
 from pipeline.verify.planned import planned_placements
 from transforms.codecs import to_image
-from transforms.cutout import binarise, paste_mask, resize
+from transforms.cutout import paste_mask
 from transforms.elements import Placement
 from transforms.prepared import PreparedInputs, PreparedSource
 from transforms.quiet import quiet_stderr
@@ -42,14 +42,15 @@ def look_at_examples(path: str, examples: int) -> Looked:
     with quiet_stderr():
         import tensorflow as tf
 
-        from depthmask.reading import decoder, read_info
+        from depthmask.dataset import open_dataset as open_for_reading
+        from depthmask.reading import decoder
 
         tf.config.list_physical_devices()
     dataset = open_dataset(path)
     eye = _Eye(dataset)
     count, problems = 0, []
     try:
-        decode = decoder(read_info(path), decode_depth=False)
+        decode = decoder(open_for_reading(path), decode_depth=False)
     except DatasetError as error:
         return Looked(0, (str(error),))
     for shard, wanted in in_proportion(dataset, examples):
@@ -93,19 +94,17 @@ class _Eye:
 
     def _draw(self, placement: Placement) -> tuple[np.ndarray, np.ndarray]:
         """A composite, [H, W, C], and its mask, [H, W], before they are stored."""
-        cutout = resize(
-            self._inputs.foreground(placement.foreground, placement.flip),
+        drawing = self._recipe.drawing
+        cutout = drawing.resize(
+            self._inputs.foreground(placement.foreground, drawing.transform(placement)),
             placement.width,
             placement.height,
         )
         image = to_image(self._inputs.background(placement.background)).copy()
         image.paste(cutout.colour, (placement.x, placement.y), cutout.alpha)
         mask = np.zeros((image.height, image.width), np.uint8)
-        paste_mask(mask, cutout.mask, placement.x, placement.y)
-        threshold = self._recipe.masks.binary_threshold
-        return np.atleast_3d(np.asarray(image)), (
-            mask if threshold is None else binarise(mask, threshold)
-        )
+        paste_mask(mask, drawing.levels.apply(cutout.mask), placement.x, placement.y)
+        return np.atleast_3d(np.asarray(image)), mask
 
     def _stored(self, pixels: np.ndarray, codec: str, quality: int) -> np.ndarray:
         """Pixels after the loss of their codec."""

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from depthmask.manifest import INDEX, ShardEntry
+from depthmask.records import parse_example, read_records
 from depthmask.tally import Moments, Tally
 from pipeline.dataset import Dataset, open_dataset
 from pipeline.job import Draft
@@ -27,7 +28,6 @@ from transforms.codecs import channels_last, encoder_versions, open_image
 from transforms.elements import ChunkSpec, ComposedChunk, Placement, ShardKey
 from transforms.index import index_rows
 from transforms.io.files import open_file
-from transforms.io.records import parse_example, read_records
 from transforms.measure import measure
 from transforms.prepared import PreparedInputs, PreparedSource
 
@@ -84,8 +84,9 @@ class _ShardChecker:
         draft = Draft.of(recipe, source, None)
         self._dataset = dataset
         self._plan, self._encoder = draft.plan, draft.encoder
-        inputs, threshold = PreparedInputs(source), dataset.recipe.masks.binary_threshold
-        self._compose = functools.partial(compose_chunk, inputs=inputs, threshold=threshold)
+        self._compose = functools.partial(
+            compose_chunk, inputs=PreparedInputs(source), drawing=recipe.drawing
+        )
         self._same_bytes = _same_encoders(dataset)
         codecs = {"composites": recipe.image.format, "masks": recipe.masks.format}
         codecs |= {"depth": recipe.depth.codec.format} if dataset.manifest.depth else {}
@@ -137,8 +138,9 @@ class _ShardChecker:
             spec = dataclasses.replace(spec, placements=spec.placements[: len(stored)])
         if not stored:
             return
-        chunk = self._compose(spec)
-        pictures = self._encoder.encode_pictures(chunk.images, chunk.masks)
+        chunk = self._encoder.encode_images(self._compose(spec))
+        masks = self._encoder.encode_masks(chunk.masks)
+        pictures = {"image": list(chunk.encoded_images or ()), "mask": masks}
         if self._dataset.manifest.depth:
             pictures["depth"] = [_depth_of(record) for record in stored]
         for i, record in enumerate(example_records(spec.placements, pictures)):

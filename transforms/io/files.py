@@ -8,9 +8,7 @@ for a pattern, while a folder may well be called ``pictures [2020]``.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from typing import Any, BinaryIO, TypeVar
 import google_crc32c
 
 from depthmask.errors import UserError
+from depthmask.files import open_local
 from transforms.io import gcs
 from transforms.io.checksums import crc32c_of_both
 
@@ -92,9 +91,7 @@ def join(folder: str, *names: str) -> str:
 def open_file(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
     """Opens a file to read and seek. Raises OSError where there is none."""
     if is_local(path):
-        if not stat.S_ISREG(os.stat(path).st_mode):  # reading a named pipe would wait without end
-            raise OSError(errno.EINVAL, "not a file", path)
-        return open(path, "rb")
+        return open_local(path)
     if gcs.is_gcs(path):
         return gcs.open_object(path, "rb")
     opened: contextlib.AbstractContextManager[BinaryIO] = _beam_file_systems().open(
@@ -121,6 +118,17 @@ def read_file(path: str) -> bytes:
     """Returns all bytes of a file. Raises OSError where there is none."""
     with open_file(path) as file:
         return bytes(file.read())
+
+
+def read_range(path: str, start: int, size: int) -> bytes:
+    """Returns up to `size` bytes of a file from byte `start` on; fewer where it ends."""
+    if size <= 0:
+        return b""
+    if gcs.is_gcs(path):
+        return gcs.read_range(path, start, size)
+    with open_file(path) as file:
+        file.seek(start)
+        return bytes(file.read(size))
 
 
 def read_files(paths: Sequence[str]) -> Iterator[bytes]:
@@ -153,8 +161,10 @@ def write_file(path: str, parts: Iterable[bytes]) -> int:
 
 
 def rename_file(path: str, new_path: str) -> None:
-    """Renames a file; replaces one that has the new name."""
+    """Renames a file, into a folder that it makes; replaces one that has the new name."""
     if is_local(path):
+        if folder := os.path.dirname(new_path):
+            os.makedirs(folder, exist_ok=True)
         os.replace(path, new_path)
     elif gcs.is_gcs(path):
         gcs.rename(path, new_path)
