@@ -11,8 +11,9 @@ from depthmask.errors import DatasetError
 
 
 def path_of(path: str | os.PathLike[str]) -> str:
-    """A folder's path as text, without a last slash."""
+    """A folder's path as text, without a last slash, a leading ~ as the folder it stands for."""
     text = os.fspath(path)
+    text = text if "://" in text else os.path.expanduser(text)
     return text.rstrip("/") or text
 
 

@@ -171,7 +171,7 @@ class Samples(Command):
     help = "draw sample inputs"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("directory", type=Path, metavar="DIR")
+        parser.add_argument("directory", type=_local_path, metavar="DIR")
         parser.add_argument("--backgrounds", type=int, default=12, metavar="N")
         parser.add_argument("--foregrounds", type=int, default=12, metavar="N")
         parser.add_argument("--size", type=int, default=224, metavar="S", help="pixels")
@@ -316,7 +316,7 @@ class Sheet(Command):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("dataset", metavar="DIR")
-        parser.add_argument("picture", type=Path, metavar="PNG")
+        parser.add_argument("picture", type=_local_path, metavar="PNG")
         parser.add_argument("--examples", type=positive, default=6, metavar="N")
 
     def run(self, arguments: Namespace) -> int:
@@ -334,7 +334,7 @@ class Gallery(Command):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("dataset", metavar="DIR")
-        parser.add_argument("page", type=Path, metavar="HTML")
+        parser.add_argument("page", type=_local_path, metavar="HTML")
         parser.add_argument("--examples", type=positive, default=60, metavar="N")
 
     def run(self, arguments: Namespace) -> int:
@@ -415,6 +415,10 @@ def _above_zero(text: str) -> float:
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number above 0, not {text}")
     return number
+
+
+def _local_path(text: str) -> Path:
+    return Path(text).expanduser()
 
 
 def _add_verbose(parser: ArgumentParser) -> None:

@@ -66,9 +66,9 @@ def _read_recipe(name_or_path: str) -> tuple[dict[str, Any], str]:
     else:
         source = name_or_path
         try:
+            path = checked_path(source)
             # Of local ones pipes too, such as a shell's <(…).
-            local = is_local(source)
-            with open(source, "rb") if local else open_file(checked_path(source)) as file:
+            with open(path, "rb") if is_local(path) else open_file(path) as file:
                 content = file.read(_MAX_BYTES + 1)
             if len(content) > _MAX_BYTES:
                 raise UserError(f"{source}: larger than {_MAX_BYTES >> 10} KiB: not a recipe.")

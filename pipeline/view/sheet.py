@@ -34,7 +34,7 @@ def write_sheet(dataset_path: str, picture_path: Path, examples: int) -> int:
     check_is_new(picture_path)
     dataset = open_dataset(dataset_path)
     with reading_from(dataset_path):
-        inputs = PreparedInputs(PreparedSource.of_dataset(dataset_path))
+        inputs = PreparedInputs(PreparedSource.of_dataset(dataset.path))
         rows = [
             _row(example, inputs)
             for shard, wanted in in_proportion(dataset, examples)

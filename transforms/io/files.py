@@ -63,8 +63,13 @@ def _beam_file_systems() -> Any:
 
 
 def checked_path(path: AnyPath) -> str:
-    """Returns the path as text. Raises UserError for one that no file can have."""
+    """Returns the path as text, a leading ~ as the folder it stands for.
+
+    Raises UserError for one that no file can have.
+    """
     path = os.fspath(path)
+    if is_local(path):
+        path = os.path.expanduser(path)
     if gcs.is_gcs(path):
         if not path.removeprefix(gcs.PREFIX).split("/")[0]:
             raise UserError(f"{path}: names no bucket. Give {gcs.PREFIX}BUCKET/FOLDER.")
