@@ -24,7 +24,7 @@ from depthmask.tally import Moments, Tally
 from pipeline.dataset import Dataset, open_dataset
 from pipeline.job import Draft
 from pipeline.verify.depth import decode_depth
-from transforms.codecs import channels_last, encoder_versions, open_image
+from transforms.codecs import channels_last, decode_jpeg, encoder_versions, open_image
 from transforms.elements import ChunkSpec, ComposedChunk, Placement, ShardKey
 from transforms.index import index_rows
 from transforms.io.files import open_file
@@ -243,8 +243,7 @@ class _ShardChecker:
         found = dict(moments)
         for kind, feature in (("composites", "image"), ("masks", "mask")):
             if kind in self._lossy:
-                images = [np.asarray(open_image(data)) for data in pictures[feature]]
-                found[kind] = measure(np.stack(images))
+                found[kind] = measure(np.stack([decode_jpeg(data) for data in pictures[feature]]))
         return Tally(found)
 
     def _check_tally(self, shard: ShardEntry, report: ShardReport) -> None:
