@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,7 @@ from PIL import Image
 from pipeline.generate import generate
 from pipeline.inputs import InputFolders
 from pipeline.request import Request
+from tests.forger import Forger
 
 SMALL = (
     *("canvas.width=48", "canvas.height=40", "placements.per_pair=3"),
@@ -107,6 +111,41 @@ def with_depth(folders: InputFolders, tmp_path_factory: pytest.TempPathFactory) 
     grey = keras.layers.Conv2D(1, 1, kernel_initializer=keras.initializers.Constant(1 / 3))(half)
     keras.Model(picture, keras.layers.Rescaling(2.0, offset=1.0)(grey)).save(folder / "m.keras")
     return make_dataset(folders, folder / "made", depth_model=f"keras:{folder / 'm.keras'}")
+
+
+class _Here:
+    """Stands in for the pool of worker processes: starting those takes seconds each time."""
+
+    def __init__(self, _: int) -> None:
+        pass
+
+    def __enter__(self) -> _Here:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: Any, traceback: TracebackType | None
+    ) -> None:
+        pass
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(function(*arguments))
+        return future
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.verify.verify.WorkerPool", _Here)
+
+
+@pytest.fixture
+def forger(dataset: Path, tmp_path: Path, here: None) -> Forger:
+    return Forger(Path(shutil.copytree(dataset, tmp_path / "copy")))
+
+
+@pytest.fixture
+def depth_forger(with_depth: Path, tmp_path: Path, here: None) -> Forger:
+    return Forger(Path(shutil.copytree(with_depth, tmp_path / "copy")))
 
 
 def run_python(code: str) -> None:
