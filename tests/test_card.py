@@ -13,10 +13,10 @@ import tensorflow as tf
 
 from depthmask.manifest import PREPARED, Manifest, Provenance, ShardEntry
 from depthmask.tally import Tally
-from pipeline.dataset import verify_dataset
 from pipeline.dataset.card import CardFacts, dataset_card
 from pipeline.recipes import Recipe, builtin_recipes, load_recipe
 from pipeline.repair import repair
+from pipeline.verify import verify_dataset
 from tests.conftest import ONE_WORKER
 from tests.test_dataset import records
 from transforms.prepared import PreparedPicture
@@ -41,13 +41,15 @@ def test_the_card_says_what_was_measured(dataset: Path):
     assert "licence of the backgrounds: …" in card
 
 
-def test_the_programs_in_the_card_run(with_depth: Path):
+def test_the_programs_in_the_card_run(with_depth: Path, tmp_path: Path):
+    folder = tmp_path / "a [1]*"  # whose name looks like a pattern
+    folder.symlink_to(with_depth)
     card = (with_depth / "README.md").read_text("utf-8").replace("PATH/TO/THIS/FOLDER", "{path}")
     programs = re.findall(r"^```python\n(.*?)^```$", card, re.MULTILINE | re.DOTALL)
     assert len(programs) == 2
     for program in programs:
         found: dict[str, Any] = {}
-        exec(program.replace("{path}", str(with_depth)), found)
+        exec(program.replace("{path}", str(folder)), found)
     assert found["image"].shape == (40, 48, 3) and found["depth"].dtype == tf.uint16
 
 

@@ -12,6 +12,9 @@ from depthmask.manifest import ShardEntry
 from depthmask.tally import Tally
 from transforms.io.files import WrittenFile
 
+# Of the file that a segment's records are in.
+RECORDS_SUFFIX = ".tfrecord"
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -150,7 +153,7 @@ class Segment(Part):
 
     @property
     def description_path(self) -> str:
-        return f"{self.written[0].path.removesuffix('.tfrecord')}.json"
+        return f"{self.written[0].path.removesuffix(RECORDS_SUFFIX)}.json"
 
     @property
     def paths(self) -> list[str]:

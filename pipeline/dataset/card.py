@@ -166,7 +166,9 @@ def _loading(facts: CardFacts) -> Iterator[str]:
     yield ""
     kinds = ["image", "mask", *(["depth"] if facts.depth else [])]
     yield f"form = {{name: tf.io.FixedLenFeature([], tf.string) for name in {kinds}}}"
-    yield f'shards = tf.io.gfile.glob("PATH/TO/THIS/FOLDER/depthmask-{split}.tfrecord-*")'
+    yield 'folder = "PATH/TO/THIS/FOLDER"'
+    yield "names = sorted(tf.io.gfile.listdir(folder))"
+    yield f'shards = [f"{{folder}}/{{n}}" for n in names if n.startswith("depthmask-{split}.")]'
     yield "for record in tf.data.TFRecordDataset(shards):"
     yield "    pictures = tf.io.parse_single_example(record, form)"
     if facts.recipe.image.format == "jpeg":  # TensorFlow's default is a level too dark
@@ -186,7 +188,8 @@ def _statistics(facts: CardFacts) -> Iterator[str]:
     yield ""
     yield (
         "Of value/255 (16-bit depth: value/65535) over all pixels, before encoding. The exact sums "
-        "behind them are in `statistics.json`."
+        "behind them are in `statistics.json`; those of the pictures as they are decoded again in "
+        "`decoded_statistics.json`, once `depthmask verify` has read them all."
     )
     yield ""
     yield "| kind | images | channels | mean | std | mean std of an image |"
