@@ -22,7 +22,6 @@ from depthmask.manifest import INDEX, ShardEntry
 from depthmask.records import parse_example, read_records
 from depthmask.tally import Moments, Tally
 from pipeline.dataset import Dataset, open_dataset
-from pipeline.job import Draft
 from pipeline.verify.depth import decode_depth
 from transforms.codecs import channels_last, decode_jpeg, encoder_versions, open_image
 from transforms.elements import ChunkSpec, ComposedChunk, Placement, ShardKey
@@ -75,7 +74,8 @@ def _checker(path: str) -> _ShardChecker:
 
 class _ShardChecker:
     def __init__(self, dataset: Dataset) -> None:
-        from transforms.compose import compose_chunk  # with Beam, which takes seconds
+        from pipeline.job import Draft  # with Beam, which takes seconds
+        from transforms.compose import compose_chunk
 
         source = PreparedSource.of_dataset(dataset.path)
         # Of so many examples at a time as memory is for, whatever the recipe says.
