@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -152,3 +153,12 @@ def run_python(code: str) -> None:
     """Fails where the code fails, in a process of its own."""
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def read_as_its_readme_says(export: Path, block: int = 0) -> dict[str, Any]:
+    """What the Python in an export's README has read, by the names that it uses."""
+    code = (export / "README.md").read_text("utf-8").split("```python\n")[block + 1].split("```")[0]
+    read: dict[str, Any] = {}
+    with contextlib.chdir(export):
+        exec(code, read)
+    return read

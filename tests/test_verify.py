@@ -363,7 +363,7 @@ def test_a_truncated_shard_is_caught(forger: Forger):
 
 
 def test_an_index_that_is_none_is_caught(forger: Forger):
-    (forger.path / "index.csv").write_bytes(b"\xff\xfe\x00")
+    (forger.path / "index.csv").write_bytes(b"\xff\xfe\x00" * 10_000)
     found = failures(forger.path)
     assert "index.csv is not an index of these shards" in found["index"][0]
     assert "index.csv has CRC-32C" in found["files"][0]

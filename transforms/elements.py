@@ -22,7 +22,8 @@ class Placement:
 
     `x`, `y` is the top left corner of the cut-out on the canvas in pixels (negative where it is
     cropped), `width` × `height` the size at which it is drawn, `index` its number among the
-    placements of this background, foreground and flip.
+    placements of this background, foreground and flip. What `flip` does to it, and so to its
+    width and height, is `transforms.cutout.Drawing.transform`'s to say.
     """
 
     id: str

@@ -217,10 +217,13 @@ def _making(facts: CardFacts) -> Iterator[str]:
         "anywhere": "with their centre anywhere on the canvas, cropped at its edge",
         "range": f"with their top left corner at x {rules.x}, y {rules.y}, cropped at the edge",
     }[rules.region]
-    words = [TRANSFORM_WORDS[transform] for transform in rules.transforms]
-    flips = (
-        words[0] if len(words) == 1 else f"in turn by number (k mod {len(words)}) {_listed(words)}"
-    )
+    flips = TRANSFORM_WORDS[rules.transforms[0]]
+    if len(rules.transforms) > 1:
+        listed = ", ".join(
+            f"{TRANSFORM_WORDS[transform]} ({number})"
+            for number, transform in enumerate(rules.transforms)
+        )
+        flips = f"by their number modulo {len(rules.transforms)} {listed}"
     flipped = {
         "none": "There are no flipped ones.",
         "own": f"Flipped ones are {flips}, and have places of their own.",
@@ -259,10 +262,6 @@ def _making(facts: CardFacts) -> Iterator[str]:
         "- `recipe.yaml` has every setting, `manifest.json` the checksum of every file. The same "
         "inputs, recipe and versions give the same bytes."
     )
-
-
-def _listed(words: Sequence[str]) -> str:
-    return " or ".join([*[", ".join(words[:-1])][: len(words) - 1], words[-1]])
 
 
 def _limits(facts: CardFacts) -> Iterator[str]:

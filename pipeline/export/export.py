@@ -108,7 +108,10 @@ def export_dataset(
 
 def _provenance(dataset: Dataset, layout_name: str) -> dict[str, Any]:
     """Returns what decides an export's bytes."""
-    versions = {name: importlib.metadata.version(name) for name in ("depthmask", "numpy", "pillow")}
+    versions = {
+        name: importlib.metadata.version(name)
+        for name in ("depthmask", "numpy", "pillow", "pyarrow")
+    }
     return {
         "layout": layout_name,
         "dataset": crc_text(file_checksum(dataset.file(MANIFEST))[0]),
@@ -154,6 +157,7 @@ def _job(
         output=workspace.output,
         work_folder=workspace.work_folder,
         run=provenance_checksum(provenance),
+        name=dataset.recipe.name,
         layout_name=layout_name,
         dataset=dataset.path,
         shards=shards,
