@@ -46,7 +46,7 @@ def generate(
     FileSystems.set_options(beam_options)  # credentials: Beam itself would set them only later
     with locked(Workspace(output)) as workspace:
         found, folder = workspace.state(), workspace.new_inputs_folder()
-        if found is State.FINISHED:
+        if found is State.FINISHED and not restart:
             check_remade(workspace)
         inputs = prepare_inputs(request.folders, request.recipe, folder, request.skip_bad_inputs)
         draft = Draft.of(request.recipe, inputs.source, model)

@@ -211,7 +211,10 @@ def open_image(data: bytes) -> Image.Image:
 
     Raises ValueError or OSError for what is none.
     """
-    image = Image.open(io.BytesIO(data), formats=["JPEG", "PNG"])
+    try:
+        image = Image.open(io.BytesIO(data), formats=["JPEG", "PNG"])
+    except Image.DecompressionBombError as error:
+        raise ValueError(str(error)) from error
     if image.width * image.height > _MAX_PIXELS:  # before memory is taken for them
         raise ValueError(f"a picture of {image.width}×{image.height} pixels")
     return image

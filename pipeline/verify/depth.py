@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,13 +15,15 @@ from depthmask.errors import DepthModelError
 from depthmask.manifest import DepthMeaning, ShardEntry
 from depthmask.records import parse_example, read_records
 from pipeline.dataset import Dataset, DepthInfo, in_proportion, open_dataset
-from pipeline.job import Draft
 from pipeline.verify.planned import planned_placements
 from transforms.codecs import open_image
 from transforms.depth import KINDS, DepthModel, DepthStorage, ModelChoice, grey_depth, is_flat
 from transforms.elements import ChunkKey, ChunkSpec, Placement, ShardKey
 from transforms.io.files import open_file
 from transforms.prepared import PreparedInputs, PreparedSource
+
+if TYPE_CHECKING:
+    from pipeline.job import Draft
 
 # Maps that are estimated again.
 MAPS_ESTIMATED = 256
@@ -72,6 +75,8 @@ def estimate_again(path: str, model: ModelChoice, examples: int) -> Estimated:
 
     `model`: the one that made it. Raises UserError where it cannot be used here.
     """
+    from pipeline.job import Draft  # with Beam, which takes seconds
+
     dataset = open_dataset(path)
     source = PreparedSource.of_dataset(path)
     draft = Draft.of(dataset.recipe, source, model)
@@ -125,7 +130,7 @@ class _Look:
                 self.problems.append(f"{placement.id}: is left out, and its model estimates it")
 
     def _estimate(self, placements: tuple[Placement, ...]) -> np.ndarray:
-        from transforms.compose import compose_chunk  # with Beam, which takes seconds
+        from transforms.compose import compose_chunk
 
         spec = ChunkSpec(ChunkKey(ShardKey("", 0), 0, len(placements)), placements)
         chunk = compose_chunk(spec, self._inputs, self._draft.recipe.drawing)
