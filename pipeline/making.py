@@ -8,7 +8,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from depthmask.errors import RunError
-from depthmask.manifest import CARD, ShardEntry
+from depthmask.manifest import CARD, FORMAT_VERSION, ShardEntry
 from pipeline.dataset import Dataset, open_dataset
 from pipeline.graph import build_graph
 from pipeline.job import Job
@@ -53,7 +53,11 @@ def remake(
     workspace.set_aside()
     run_job(job, workspace, options)
     found = open_dataset(dataset.path).manifest.checksums
-    changed = [name for name, crc in manifest.checksums.items() if found.get(name) != crc]
+    # What describes a dataset of a former format is written anew, in the present one.
+    kept = {entry.file: entry.crc32c for entry in manifest.shards}
+    if manifest.format == FORMAT_VERSION:
+        kept = manifest.checksums
+    changed = [name for name, crc in kept.items() if found.get(name) != crc]
     if changed:
         raise RunError(
             f"these came out otherwise than before: {', '.join(changed)}. Other versions of "

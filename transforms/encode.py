@@ -91,7 +91,7 @@ class _EncodeDoFn(beam.DoFn):
         encoded = self._encoder.encode(chunk)
         self._examples.inc(encoded.key.examples - len(encoded.tally.left_out))
         self._bytes.inc(len(encoded.records))
-        self._empty_masks.inc(encoded.tally.empty_masks)
+        self._empty_masks.inc(encoded.tally.empty_masks or 0)
         yield encoded
 
 

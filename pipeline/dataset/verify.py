@@ -256,11 +256,8 @@ def _check_statistics(dataset: Dataset, tally: Tally) -> Check:
     details: list[str] = []
     problems: list[str] = []
     stated = dataset.manifest.tally.moments
-    if tally.empty_masks != dataset.manifest.tally.empty_masks:
-        problems.append(
-            f"{tally.empty_masks:,} masks are empty, and the manifest says "
-            f"{dataset.manifest.tally.empty_masks:,}"
-        )
+    if (empty := dataset.manifest.tally.empty_masks) not in (None, tally.empty_masks):
+        problems.append(f"{tally.empty_masks:,} masks are empty, and the manifest says {empty:,}")
     try:
         written = parse_json(read_file(dataset.file(STATISTICS)))
     except ParseError as error:
