@@ -37,7 +37,7 @@ class RecordEncoder:
         placements, images, masks = chunk.spec.placements, chunk.images, chunk.masks
         left_out: tuple[LeftOut, ...] = ()
         if self.depth is not None and chunk.depths is not None:
-            finite = np.isfinite(chunk.depths).all(axis=(1, 2))
+            finite = np.array([np.isfinite(depth).all() for depth in chunk.depths])
             depths = chunk.depths
             if not finite.all():
                 depths = np.where(finite[:, None, None], depths, 0)
