@@ -137,7 +137,7 @@ def encode_binary_mask(mask: np.ndarray, compression: Compression = "fast") -> b
     lines = _lines(_NO_FILTER, packed.shape)
     lines[:, 1:] = packed
     if compression == "pillow":
-        data = zlib.compress(lines, _FORMER_LEVEL)
+        data = zlib.compress(lines.tobytes(), _FORMER_LEVEL)
     else:
         data = _deflate(lines, _SMALL if compression == "small" else _MASK)
     return _png(width, height, 1, _COLOUR_TYPES[1], data)
@@ -191,7 +191,7 @@ def _choose(condition: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.
 
 
 def _deflate(lines: np.ndarray, level: int) -> bytes:
-    return bytes(imagecodecs.deflate_encode(lines, level))
+    return bytes(imagecodecs.deflate_encode(lines.tobytes(), level))
 
 
 def _deflate_fast(lines: np.ndarray) -> bytes:
