@@ -91,11 +91,11 @@ def _from_2(data: Any) -> dict[str, Any]:
     get = JsonObject(data, "").get
     provenance = get("provenance", _object)
     recipe = JsonObject(provenance, "provenance").get("recipe", _object)
-    uncounted = {"empty_masks": None}
+    none, uncounted = {"empty_masks": 0}, {"empty_masks": None}
     return {
         **data,
         "provenance": provenance | {"recipe": {"compression": "pillow"} | recipe},
-        "input_tally": uncounted | get("input_tally", _object),
+        "input_tally": none | get("input_tally", _object),
         "shards": [
             shard | {"tally": uncounted | JsonObject(shard, "shards").get("tally", _object)}
             for shard in get("shards", _objects)

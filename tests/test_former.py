@@ -13,8 +13,9 @@ from PIL import features
 import depthmask
 from depthmask.errors import UserError
 from depthmask.manifest import FORMAT_VERSION, MANIFEST, Manifest
-from pipeline.dataset import open_dataset, verify_dataset
+from pipeline.dataset import open_dataset
 from pipeline.inputs import InputFolders
+from pipeline.verify import verify_dataset
 from tests.conftest import ONE_WORKER, make_dataset
 
 DATA = Path(__file__).parent / "data"
