@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from depthmask.errors import DatasetError
+from depthmask.former import as_present
 from depthmask.parsing import (
     JsonObject,
     ParseError,
@@ -35,7 +36,7 @@ from depthmask.parsing import (
 )
 from depthmask.tally import Tally
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 MANIFEST = "manifest.json"
 BACKGROUNDS = "backgrounds.tfrecord"
@@ -298,6 +299,8 @@ class Manifest:
     `input_tally`: of the prepared inputs. `files`: CRC-32C of the files beside the shards, by name.
     `shards`: split by split, in order.
 
+    `format`: that of the files; a former one is read as the present one has it, and not written.
+
     Before a dataset is made its manifest has no `files` and no `shards` yet.
     """
 
@@ -309,6 +312,7 @@ class Manifest:
     findings: tuple[InputFinding, ...]
     files: Mapping[str, int] = field(default_factory=dict)
     shards: tuple[ShardEntry, ...] = ()
+    format: int = FORMAT_VERSION
 
     @property
     def examples(self) -> int:
@@ -370,11 +374,16 @@ class Manifest:
     def from_json(cls, data: Any, path: str = MANIFEST) -> Manifest:
         """The manifest of a finished dataset; `path`: its file, for messages.
 
-        Raises DatasetError for what is no such manifest, or is one of another format.
+        Raises DatasetError for what is no such manifest, or is one of a newer format.
         """
         with _naming(path):
-            get = JsonObject(data, "").get
-            _check_format(get("format", count), path)
+            version = JsonObject(data, "").get("format", positive_count)
+            if version > FORMAT_VERSION:
+                raise DatasetError(
+                    f"{path} was made by a newer depthmask: format {version}; this reads up to "
+                    f"{FORMAT_VERSION}. Install the newer version."
+                )
+            get = JsonObject(as_present(data), "").get
             manifest = cls(
                 provenance=get("provenance", Provenance.from_json),
                 backgrounds=get("backgrounds", positive_count),
@@ -384,6 +393,7 @@ class Manifest:
                 findings=get("findings", tuple_of(InputFinding.from_json)),
                 files=get("files", dict_of(parse_crc, one_of(*CHECKED_FILES))),
                 shards=get("shards", tuple_of(ShardEntry.from_json)),
+                format=version,
             )
             manifest._check(get("examples", positive_count))
         return manifest
@@ -439,19 +449,6 @@ def _naming(path: str) -> Iterator[None]:
         raise DatasetError(
             f"{path} is damaged: {error}. Put it back from a copy, or make the dataset again."
         ) from error
-
-
-def _check_format(version: int, path: str) -> None:
-    if version > FORMAT_VERSION:
-        raise DatasetError(
-            f"{path} was made by a newer depthmask: format {version}; this reads up to "
-            f"{FORMAT_VERSION}. Install the newer version."
-        )
-    if version < FORMAT_VERSION:
-        raise DatasetError(
-            f"{path} was made by an older depthmask: format {version}; this reads "
-            f"{FORMAT_VERSION}. Make the dataset again."
-        )
 
 
 def _check_images(tally: Tally, expected: Mapping[str, int], at: str) -> None:

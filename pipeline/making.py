@@ -8,7 +8,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from depthmask.errors import RunError
-from depthmask.manifest import CARD, MANIFEST, Manifest, ShardEntry
+from depthmask.manifest import CARD, FORMAT_VERSION, MANIFEST, Manifest, ShardEntry
 from pipeline.dataset import Dataset, open_dataset
 from pipeline.graph import build_graph
 from pipeline.job import Job
@@ -69,7 +69,11 @@ def check_remade(workspace: Workspace) -> None:
 
 def _refuse_changes(before: Manifest, now: Manifest) -> None:
     found = now.checksums
-    changed = [name for name, crc in before.checksums.items() if found.get(name) != crc]
+    # What describes a dataset of a former format is written anew, in the present one.
+    kept = {entry.file: entry.crc32c for entry in before.shards}
+    if before.format == FORMAT_VERSION:
+        kept = before.checksums
+    changed = [name for name, crc in kept.items() if found.get(name) != crc]
     if changed:
         raise RunError(
             f"these came out otherwise than before: {', '.join(changed)}. Other versions of "

@@ -69,7 +69,8 @@ def _probe(draft: Draft) -> Probe:
         depth = _depth_info(stage, depths)
     encoded = draft.encoder.encode(chunk)
     examples = encoded.key.examples - len(encoded.tally.left_out)
-    return Probe(depth, len(encoded.records) / examples, encoded.tally.empty_masks / examples)
+    empty_masks = (encoded.tally.empty_masks or 0) / examples
+    return Probe(depth, len(encoded.records) / examples, empty_masks)
 
 
 def _depth_info(stage: DepthStage, depths: np.ndarray) -> DepthInfo:

@@ -46,7 +46,7 @@ class RecordEncoder:
         encoded_images = chunk.encoded_images or ()
         left_out: tuple[LeftOut, ...] = ()
         if self.depth is not None and chunk.depths is not None:
-            finite = np.isfinite(chunk.depths).all(axis=(1, 2))
+            finite = np.array([np.isfinite(depth).all() for depth in chunk.depths])
             depths = chunk.depths
             if not finite.all():
                 depths = np.where(finite[:, None, None], depths, 0)
@@ -116,7 +116,7 @@ class _EncodeDoFn(beam.DoFn):
         encoded = self._encoder.encode(chunk)
         self._examples.inc(encoded.key.examples - len(encoded.tally.left_out))
         self._bytes.inc(len(encoded.records))
-        self._empty_masks.inc(encoded.tally.empty_masks)
+        self._empty_masks.inc(encoded.tally.empty_masks or 0)
         yield encoded
 
 

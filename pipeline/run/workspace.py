@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from depthmask.errors import UserError
+from depthmask.former import as_present
 from depthmask.manifest import MANIFEST, PREPARED, is_dataset_file, parse_shard_name
 from depthmask.parsing import parse_json
 from transforms.io.files import (
@@ -208,6 +209,8 @@ class Workspace:
         path = self.path(self.kind.last_file)
         with contextlib.suppress(ValueError):
             found = parse_json(read_file(path))
+            if self.kind is DATASET:
+                found = as_present(found)
             if isinstance(found, dict) and self._is_provenance(found.get("provenance")):
                 return found
         raise self._foreign(path)

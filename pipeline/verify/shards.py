@@ -250,7 +250,7 @@ class _ShardChecker:
     def _check_tally(self, shard: ShardEntry, report: ShardReport) -> None:
         """Compares what the manifest counts of a shard with what was counted again."""
         found, stated = report.tally, shard.tally
-        if found.empty_masks != stated.empty_masks:
+        if stated.empty_masks not in (None, found.empty_masks):
             report.add(
                 "statistics",
                 f"{shard.file}: {found.empty_masks:,} masks are empty, and the manifest says "

@@ -95,10 +95,10 @@ class DepthStorage(BaseModel):
         uint16 [n, h, w] for metric16, uint8 [n, h, w] for norm8, uint8 [n, h, w, 3] for plasma8.
         """
         if self.absolute:
-            steps = np.empty(depths.shape, np.uint16)
+            steps, exact = np.empty(depths.shape, np.uint16), np.empty(depths.shape[1:], np.float32)
             for depth, stored in zip(depths, steps, strict=True):  # each stays in the CPU's cache
-                exact = depth / self.scale
-                np.clip(np.rint(exact, out=exact), 1, _MAX_16_BITS, out=exact)
+                np.rint(np.divide(depth, self.scale, out=exact), out=exact)
+                np.clip(exact, 1, _MAX_16_BITS, out=exact)
                 stored[...] = exact
             return steps
         least = depths.min(axis=(1, 2), keepdims=True)
@@ -136,7 +136,7 @@ class DepthStorage(BaseModel):
 
 def is_flat(stored: np.ndarray) -> np.ndarray:
     """Returns which stored maps, [n, h, w] or [n, h, w, C], have one value only: bool [n]."""
-    return np.asarray((stored == stored[:, :1, :1]).all(axis=tuple(range(1, stored.ndim))))
+    return np.array([(depth == depth[:1, :1]).all() for depth in stored])
 
 
 def grey_depth(stored: np.ndarray) -> np.ndarray:
