@@ -22,7 +22,7 @@ from pipeline.export import LAYOUTS, export_dataset
 from pipeline.export.grid import number_names
 from pipeline.export.pieces import ExportJob
 from pipeline.inputs import InputFolders
-from tests.conftest import ONE_WORKER, file_bytes, make_dataset
+from tests.conftest import ONE_WORKER, file_bytes, make_dataset, read_as_its_readme_says
 from tests.test_dataset import records
 from transforms.prepared import PreparedPicture, PreparedSource
 
@@ -316,6 +316,9 @@ READERS: dict[str, Callable[[Path, Records, Path], None]] = {
 def test_each_team_reads_its_layout(numbered: Path, known: Records, tmp_path: Path, layout: str):
     made = tmp_path / "made"
     assert export_dataset(numbered, made, layout, ONE_WORKER).examples == 180
+    read = read_as_its_readme_says(made)
+    assert read["image"].shape[:2] == read["mask"].shape[:2] == (40, 48)
+    assert read["depth"].shape[:2] == (20, 24) and np.ptp(read["depth"]) > 0
     names = names_of(made)
     assert len(names) == 13 and names["foreground", "fg_10"].endswith("10")
     READERS[layout](made, known, tmp_path / "unzipped")
