@@ -1,9 +1,9 @@
 """Labelled datasets for depth estimation and foreground segmentation: making and reading them.
 
-`load` and `read_info` read with `tf.data` and need no Beam; `generate`, `plan`, `export`, `verify`
-and `repair` do what the commands of these names do. Each is imported when it is first used:
-importing `depthmask` itself loads neither TensorFlow nor Beam. What these do underway is logged to
-the logger ``depthmask``.
+`load` and `read_info` read with `tf.data` and need no Beam; `generate`, `plan`, `export`, `verify`,
+`evaluate` and `repair` do what the commands of these names do. Each is imported when it is first
+used: importing `depthmask` itself loads neither TensorFlow nor Beam. What these do underway is
+logged to the logger ``depthmask``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from depthmask.reading import DatasetInfo, load, read_info
     from pipeline.api import generate, plan
     from pipeline.dataset import verify_dataset as verify
+    from pipeline.evaluate import evaluate
     from pipeline.export import export_dataset as export
     from pipeline.repair import repair
 
@@ -29,6 +30,7 @@ __all__ = [
     "DepthmaskError",
     "RunError",
     "UserError",
+    "evaluate",
     "export",
     "generate",
     "load",
@@ -45,6 +47,7 @@ _LAZY = {
     "read_info": "depthmask.reading:read_info",
     "generate": "pipeline.api:generate",
     "plan": "pipeline.api:plan",
+    "evaluate": "pipeline.evaluate:evaluate",
     "export": "pipeline.export:export_dataset",
     "verify": "pipeline.dataset:verify_dataset",
     "repair": "pipeline.repair:repair",

@@ -19,6 +19,7 @@ def generate(
     backgrounds: AnyPath,
     foregrounds: AnyPath,
     masks: AnyPath | None = None,
+    background_depths: AnyPath | None = None,
     recipe: AnyPath | Recipe = DEFAULT_RECIPE,
     settings: Mapping[str, Any] | Iterable[str] = (),
     depth_model: str | None = DEFAULT_MODEL,
@@ -36,6 +37,7 @@ def generate(
       backgrounds: a folder of pictures; the name of a subfolder is a class.
       foregrounds: a folder of cut-outs with transparency (RGBA).
       masks: a folder of mask files, named as the foregrounds.
+      background_depths: a folder of measured depth, named as the backgrounds; no model is used.
       recipe: the name of one that comes with depthmask, a YAML file, or a `Recipe`.
       settings: changes of the recipe: ``{"placements.per_pair": 4}`` or
         ``["placements.per_pair=4"]``.
@@ -56,6 +58,7 @@ def generate(
         backgrounds,
         foregrounds,
         masks=masks,
+        background_depths=background_depths,
         recipe=recipe,
         settings=settings,
         depth_model=depth_model,
@@ -69,6 +72,7 @@ def plan(
     backgrounds: AnyPath,
     foregrounds: AnyPath,
     masks: AnyPath | None = None,
+    background_depths: AnyPath | None = None,
     recipe: AnyPath | Recipe = DEFAULT_RECIPE,
     settings: Mapping[str, Any] | Iterable[str] = (),
     depth_model: str | None = DEFAULT_MODEL,
@@ -83,6 +87,7 @@ def plan(
         backgrounds,
         foregrounds,
         masks=masks,
+        background_depths=background_depths,
         recipe=recipe,
         settings=settings,
         depth_model=depth_model,

@@ -1,8 +1,9 @@
-"""Composites and masks: Pillow's paste, to the byte."""
+"""Composites, masks and depth of layers: Pillow's paste, to the byte."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -10,6 +11,7 @@ import numpy as np
 from apache_beam.utils.shared import Shared
 
 from transforms.cutout import paste, paste_mask
+from transforms.depth import DepthMap, Layers
 from transforms.elements import ChunkSpec, ComposedChunk
 from transforms.prepared import PreparedInputs, PreparedSource
 
@@ -28,10 +30,21 @@ def compose_chunk(spec: ChunkSpec, inputs: PreparedInputs, threshold: int | None
     return ComposedChunk(spec, images, masks)
 
 
+def draw_depth(
+    chunk: ComposedChunk, layers: Layers, background_depth: Callable[[str], DepthMap]
+) -> ComposedChunk:
+    """Returns a chunk with depth from that of its backgrounds."""
+    maps = [background_depth(placement.background) for placement in chunk.spec.placements]
+    return dataclasses.replace(chunk, depths=layers.draw(maps, chunk.masks))
+
+
 class _ComposeDoFn(beam.DoFn):
-    def __init__(self, source: PreparedSource, mask_threshold: int | None) -> None:
+    def __init__(
+        self, source: PreparedSource, mask_threshold: int | None, layers: Layers | None
+    ) -> None:
         self._source = source
         self._threshold = mask_threshold
+        self._layers = layers
         self._shared = Shared()
 
     def setup(self) -> None:
@@ -39,7 +52,10 @@ class _ComposeDoFn(beam.DoFn):
         self._inputs = self._shared.acquire(lambda: PreparedInputs(self._source))
 
     def process(self, spec: ChunkSpec) -> Iterator[ComposedChunk]:
-        yield compose_chunk(spec, self._inputs, self._threshold)
+        chunk = compose_chunk(spec, self._inputs, self._threshold)
+        if self._layers:
+            chunk = draw_depth(chunk, self._layers, self._inputs.background_depth)
+        yield chunk
 
 
 @dataclass
@@ -47,10 +63,13 @@ class Compose(beam.PTransform):
     """From chunk specs to composites and masks, drawn from the prepared inputs.
 
     Masks are 255 where at least `mask_threshold` and 0 elsewhere, or soft where it is None.
+    `layers`: how depth is drawn, where it is of the backgrounds.
     """
 
     source: PreparedSource
     mask_threshold: int | None
+    layers: Layers | None
 
     def expand(self, specs: beam.PCollection) -> beam.PCollection:
-        return specs | "DrawExamples" >> beam.ParDo(_ComposeDoFn(self.source, self.mask_threshold))
+        draw = _ComposeDoFn(self.source, self.mask_threshold, self.layers)
+        return specs | "DrawExamples" >> beam.ParDo(draw)

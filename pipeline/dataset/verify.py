@@ -11,16 +11,18 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from depthmask.manifest import INDEX, STATISTICS, ShardEntry
+from depthmask.manifest import BACKGROUND_DEPTHS, INDEX, STATISTICS, ShardEntry
 from depthmask.parsing import ParseError, parse_json
 from depthmask.tally import Tally
 from pipeline.dataset.finish import statistics_json
 from pipeline.dataset.opened import Dataset, check_files, check_plan, open_dataset
+from pipeline.dataset.verify_depth import LayersChecker
 from pipeline.plan import Plan
 from pipeline.processes.cores import usable_cores
 from pipeline.processes.pool import WorkerPool
 from transforms.codecs import encode_image, encode_mask
 from transforms.cutout import binarise, paste_mask, resize
+from transforms.depth import Layers
 from transforms.elements import Placement, ShardKey
 from transforms.index import index_rows, read_index
 from transforms.io.files import AnyPath, open_file, read_file
@@ -89,7 +91,7 @@ def verify_dataset(dataset: AnyPath, sample: int | None = None) -> Iterator[Chec
     if files.missing:
         return
     try:
-        source = PreparedSource.of_dataset(opened.path)
+        source = _source(opened)
     except ValueError as error:
         yield Check("inputs", problems=(f"the prepared inputs are damaged: {error}",))
         return
@@ -100,6 +102,13 @@ def verify_dataset(dataset: AnyPath, sample: int | None = None) -> Iterator[Chec
     if index.problems:
         return
     yield from _check_examples(opened, index.starts, sample)
+
+
+def _source(dataset: Dataset) -> PreparedSource:
+    """The inputs that a dataset holds. Raises OSError or ValueError for damaged files."""
+    source = PreparedSource.of_dataset(dataset.path)
+    of_backgrounds = BACKGROUND_DEPTHS in dataset.manifest.files
+    return source.with_depths(dataset.path) if of_backgrounds else source
 
 
 def _check_inputs(dataset: Dataset, source: PreparedSource) -> Check:
@@ -235,7 +244,11 @@ def _check_examples(
         "composites": f"{compared:,} compared; equal to the background outside the foreground",
     }
     if dataset.manifest.depth:
-        details["depth"] = f"{looked} are of full range"
+        details["depth"] = (
+            f"{looked} are exactly their background's, their foreground before it"
+            if BACKGROUND_DEPTHS in dataset.manifest.files
+            else f"{looked} are of full range"
+        )
     for name, detail in details.items():
         problems = [problem for report in reports for problem in report.problems.get(name, [])]
         yield Check(name, detail, tuple(problems))
@@ -338,9 +351,13 @@ class _ExampleChecker:
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
         self._recipe = dataset.recipe
-        source = PreparedSource.of_dataset(dataset.path)
+        source = _source(dataset)
         self._plan = Plan(dataset.recipe, source.backgrounds, source.foregrounds)
         self._inputs = PreparedInputs(source)
+        self._layers = None
+        if dataset.manifest.depth and source.depths:
+            layers = Layers.of(dataset.manifest.depth)
+            self._layers = LayersChecker(layers, dataset.recipe.depth, self._inputs)
         self._stored_background = functools.lru_cache(1024)(self._encode_background)
 
     def planned(
@@ -390,14 +407,23 @@ class _ExampleChecker:
         masks = expected_masks if lossy else batch["mask"][..., 0]
         moments = {"composites": measure(batch["image"]), "masks": measure(masks)}
         if "depth" in batch:
-            moments["depth"] = measure(batch["depth"])
-            self._check_depth(examples, batch["depth"], report)
+            measured = self._layers is not None and self._layers.layers.measured
+            moments["depth"] = measure(batch["depth"], zero_is_unknown=measured)
+            self._check_depth(examples, expected_masks, batch["depth"], report)
         report.tally += Tally(moments, empty_masks=int(np.count_nonzero(~masks.any(axis=(1, 2)))))
         report.examples += len(examples)
 
     def _check_depth(
-        self, examples: list[Placement], stored: np.ndarray, report: ShardReport
+        self,
+        examples: list[Placement],
+        masks: np.ndarray,
+        stored: np.ndarray,
+        report: ShardReport,
     ) -> None:
+        if self._layers:
+            for fault in self._layers.faults(examples, masks, stored):
+                report.add("depth", fault)
+            return
         for example, depth in zip(examples, stored, strict=True):
             if fault := self._recipe.depth.fault(depth):
                 report.add("depth", f"{example.id}: {fault}")

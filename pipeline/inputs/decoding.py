@@ -107,7 +107,7 @@ def turned(image: Image.Image, orientation: int) -> Image.Image:
 
 def decode(path: str, warn: Warn) -> Decoded:
     """Decodes a picture file. Raises BadPicture."""
-    data = _read(path)
+    data = read_bytes(path)
     try:
         return _decode(data, warn)
     except UnidentifiedImageError as error:
@@ -135,7 +135,8 @@ def _is_plain(path: str) -> bool:
     return not is_local(path) or os.path.isfile(path) or not os.path.exists(path)
 
 
-def _read(path: str) -> bytes:
+def read_bytes(path: str) -> bytes:
+    """Returns all bytes of a file that may hold a picture. Raises BadPicture."""
     if not _is_plain(path):
         raise BadPicture("is not a plain file", "Take it away.")
     try:
