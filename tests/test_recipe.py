@@ -38,6 +38,8 @@ def _top_level(path):
         ("canvas.fit=squash", r"canvas.fit: .*'crop', 'stretch' or 'pad'.*'squash'"),
         ("splits.fractions={a: 0.5, b: 0.4}", r"fractions must add up to 1, not 0.9"),
         ("splits.fractions={a: 1.5, b: -0.5}", r"fractions lie above 0 and up to 1; a is 1.5"),
+        ("splits.between=rest", r"between \(rest\) names a further split, where splits.by is both"),
+        ("splits={by: both, between: test}", r"between \(test\) names a further split"),
         ("splits.fractions={a/b: 1.0}", r"split names are .* not 'a/b'"),
         ("foregrounds.scale=[2.0, 1.0]", r"scale is \[from, to\] .* not \[2.0, 1.0\]"),
         (

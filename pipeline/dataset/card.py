@@ -136,6 +136,10 @@ def _splits(facts: CardFacts) -> Iterator[str]:
         yield "All examples are in one split."
     elif by == "example":
         yield "Dealt out by example: splits share backgrounds and foregrounds."
+    elif by == "both":
+        between = facts.recipe.splits.between
+        rest = f" but {between}, which has what lies between the others" if between else ""
+        yield f"Dealt out by both: no background and no foreground is in two splits{rest}."
     else:
         yield f"Dealt out by {by}: no {by} is in two splits."
 

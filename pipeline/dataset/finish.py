@@ -40,7 +40,7 @@ def finish_dataset(description: DatasetDescription, shards: Sequence[Shard], tal
     recipe = description.recipe
     workspace = description.workspace.of_run(description.manifest.provenance.to_json())
     workspace.check()
-    order = list(recipe.splits.fractions)
+    order = recipe.splits.names
     shards = sorted(shards, key=lambda shard: (order.index(shard.entry.split), shard.entry.number))
     entries = tuple(shard.entry for shard in shards)
     manifest = dataclasses.replace(description.manifest, shards=entries)

@@ -157,16 +157,17 @@ def _check_index(dataset: Dataset, source: PreparedSource) -> _IndexCheck:
     counts = dict.fromkeys((ShardKey(shard.split, shard.number) for shard in shards), 0)
     starts: dict[ShardKey, int] = {}
     problems: list[str] = []
-    by = dataset.recipe.splits.by
-    splits: dict[str, set[str]] = {}
+    dealt = {kind: dict[str, set[str]]() for kind in dataset.recipe.splits.dealt_out}
     try:
         with open_file(dataset.file(INDEX)) as file:
             for row in read_index(file):
                 counts[row.shard] += 1
                 starts.setdefault(row.shard, row.start)
                 example = row.placement
-                if by != "example":
-                    splits.setdefault(getattr(example, by), set()).add(row.shard.split)
+                if row.shard.split != dataset.recipe.splits.between:
+                    for kind, splits in dealt.items():
+                        name = getattr(example, kind.removesuffix("s"))
+                        splits.setdefault(name, set()).add(row.shard.split)
                 try:
                     cell = (
                         backgrounds[example.background],
@@ -182,15 +183,17 @@ def _check_index(dataset: Dataset, source: PreparedSource) -> _IndexCheck:
     except (KeyError, ValueError) as error:
         problems.append(f"index.csv is not an index of these shards: {error}")
         return _IndexCheck("index", problems=tuple(problems))
-    problems += _in_two_splits(getattr(source, f"{by}s", ()), splits)
+    for kind, splits in dealt.items():
+        problems += _in_two_splits(getattr(source, kind), splits)
     left_out = len(dataset.manifest.tally.left_out)
-    missing = int(seen.size - np.count_nonzero(seen)) - left_out
+    planned = Plan(dataset.recipe, source.backgrounds, source.foregrounds).examples
+    missing = planned - int(np.count_nonzero(seen)) - left_out
     if missing:
-        problems.append(f"{missing:,} of {seen.size:,} combinations are missing")
+        problems.append(f"{missing:,} of {planned:,} combinations are missing")
     for count, shard in zip(counts.values(), shards, strict=True):
         if count != shard.examples:
             problems.append(f"{shard.file}: {count:,} rows for {shard.examples:,} examples")
-    detail = f"{seen.size - left_out:,} combinations, each there once"
+    detail = f"{planned - left_out:,} combinations, each there once"
     if left_out:
         detail += f"; {left_out:,} left out, as errors.jsonl says"
     return _IndexCheck("index", detail, tuple(problems), tuple(map(starts.get, counts)))

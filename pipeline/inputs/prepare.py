@@ -94,7 +94,7 @@ def prepare_inputs(
                     tallies.append(prepared.tally)
             checksums[f"{kind}.tfrecord"] = records.crc
             pictures[kind] = tuple(records.pictures)
-            findings += _same_pictures(files, records.pictures, kind == f"{recipe.splits.by}s")
+            findings += _same_pictures(files, records.pictures, kind in recipe.splits.dealt_out)
     _refuse_bad(findings, pictures, folders, len(found.foregrounds), skip_bad)
     findings += _without_class(folders, recipe, pictures["backgrounds"])
     if depths:

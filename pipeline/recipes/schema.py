@@ -192,24 +192,50 @@ class Masks(MaskCodec):
 class Splits(_Section):
     """Named parts of the examples, by exact counts."""
 
-    by: Literal["example", "background", "foreground"] = Field(
-        "example", description="what is dealt out; by background, no two splits share one"
+    by: Literal["example", "background", "foreground", "both"] = Field(
+        "example",
+        description="what is dealt out; by background (foreground), no two splits share one; by "
+        "both, neither",
     )
     fractions: dict[str, float] = {"train": 0.9, "test": 0.1}
+    between: str | None = Field(
+        None,
+        description="by both: the split of what lies between, such as a test background with a "
+        "train foreground; null: left out",
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> Splits:
         if not self.fractions:
             raise ValueError("fractions must name at least one split, such as train: 1.0")
-        for name, fraction in self.fractions.items():
+        if self.between is not None and (self.by != "both" or self.between in self.fractions):
+            raise ValueError(
+                f"between ({self.between}) names a further split, where splits.by is both"
+            )
+        for name in self.names:
             if not name.isidentifier() or not name.isascii():
                 raise ValueError(f"split names are ASCII letters, digits and _; not {name!r}")
+        for name, fraction in self.fractions.items():
             if not 0 < fraction <= 1:
                 raise ValueError(f"fractions lie above 0 and up to 1; {name} is {fraction}")
         total = math.fsum(self.fractions.values())
         if abs(total - 1) > 1e-9:
             raise ValueError(f"fractions must add up to 1, not {total:g}")
+        if self.between is not None and len(self.fractions) < 2:
+            raise ValueError("nothing lies between fewer than two splits: set between to null")
         return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all splits, in their order."""
+        return (*self.fractions, *([self.between] if self.between else []))
+
+    @property
+    def dealt_out(self) -> tuple[str, ...]:
+        """The kinds of pictures of which no two splits share one."""
+        if self.by == "example":
+            return ()
+        return ("backgrounds", "foregrounds") if self.by == "both" else (f"{self.by}s",)
 
 
 class Shards(_Section):
