@@ -86,13 +86,23 @@ def test_what_cannot_be_compared_is_refused(two_metres: Path, dataset: Path, fla
         depthmask.evaluate(two_metres, "none")
 
 
-def test_a_sheet_shows_the_depth_of_two_datasets(two_metres: Path, dataset: Path, tmp_path: Path):
-    write_sheet(str(two_metres), tmp_path / "one.png", 3)
-    write_sheet(str(two_metres), tmp_path / "two.png", 3, str(two_metres))
-    one, two = (Image.open(tmp_path / name) for name in ("one.png", "two.png"))
-    assert two.width > one.width and two.height == one.height
-    shutil.copytree(two_metres, tmp_path / "other")
-    shards = sorted((tmp_path / "other").glob("depthmask-train*"))
+def test_a_sheet_shows_the_depth_of_two_datasets(
+    two_metres: Path, with_depth: Path, tmp_path: Path
+):
+    measured, estimated = str(two_metres), str(with_depth)
+    write_sheet(measured, tmp_path / "one.png", 3)
+    write_sheet(estimated, tmp_path / "other.png", 3)
+    write_sheet(measured, tmp_path / "both.png", 3, estimated)
+    one, other, both = (
+        np.asarray(Image.open(tmp_path / name)) for name in ("one.png", "other.png", "both.png")
+    )
+    column = both.shape[1] - one.shape[1]
+    title = 18
+    np.testing.assert_array_equal(both[title:, : one.shape[1]], one[title:])
+    np.testing.assert_array_equal(both[title:, -column:], other[title:, -column:])
+    assert (one != other).any()
+    shutil.copytree(two_metres, tmp_path / "changed")
+    shards = sorted((tmp_path / "changed").glob("depthmask-train*"))
     shards[0].write_bytes(shards[1].read_bytes())
     with pytest.raises(UserError, match="do not hold the same examples"):
-        write_sheet(str(two_metres), tmp_path / "three.png", 9, str(tmp_path / "other"))
+        write_sheet(measured, tmp_path / "three.png", 9, str(tmp_path / "changed"))

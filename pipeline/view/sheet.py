@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from depthmask.errors import UserError
-from pipeline.dataset import open_dataset
+from pipeline.dataset import Dataset, open_dataset
 from pipeline.view.examples import (
     Example,
     check_is_new,
@@ -46,20 +46,18 @@ def write_sheet(
         titles += [f"depth: {about.model or 'measured'}"] if about else []
     with reading_from(dataset_path):
         inputs = PreparedInputs(PreparedSource.of_dataset(dataset_path))
-        shown = (
-            (
-                example
-                for shard, wanted in in_proportion(dataset, examples)
-                for example in first_examples(dataset, shard, wanted)
-            )
-            for dataset in datasets
-        )
+        shown = [_chosen(dataset, examples) for dataset in datasets]
         rows = [_row(alike, inputs) for alike in zip(*shown, strict=False)]
     sheet = _arrange(rows, titles)
     data = io.BytesIO()
     sheet.save(data, "PNG")
     write_whole(picture_path, data.getvalue())
     return len(rows)
+
+
+def _chosen(dataset: Dataset, count: int) -> Iterator[Example]:
+    for shard, wanted in in_proportion(dataset, count):
+        yield from first_examples(dataset, shard, wanted)
 
 
 def _row(alike: Sequence[Example], inputs: PreparedInputs) -> list[Image.Image]:
