@@ -184,8 +184,8 @@ def _statistics(facts: CardFacts) -> Iterator[str]:
     yield "## Statistics"
     yield ""
     yield (
-        "Of value/255 (16-bit depth: value/65535) over all pixels, before encoding. The exact sums "
-        "behind them are in `statistics.json`."
+        "Of value/255 (16-bit depth: value/65535) over all pixels (measured depth: where it is "
+        "known), before encoding. The exact sums behind them are in `statistics.json`."
     )
     yield ""
     yield "| kind | images | channels | mean | std | mean std of an image |"
