@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.cost import Estimate, estimate
 from pipeline.dataset import Dataset
 from pipeline.generate import generate as _generate
+from pipeline.inputs import SAME_NAME
 from pipeline.recipes import Recipe
 from pipeline.request import DEFAULT_MODEL, DEFAULT_RECIPE, Request
 from transforms.io.files import AnyPath
@@ -19,6 +20,7 @@ def generate(
     backgrounds: AnyPath,
     foregrounds: AnyPath,
     masks: AnyPath | None = None,
+    mask_name: str = SAME_NAME,
     background_depths: AnyPath | None = None,
     recipe: AnyPath | Recipe = DEFAULT_RECIPE,
     settings: Mapping[str, Any] | Iterable[str] = (),
@@ -37,6 +39,7 @@ def generate(
       backgrounds: a folder of pictures; the name of a subfolder is a class.
       foregrounds: a folder of cut-outs with transparency (RGBA).
       masks: a folder of mask files, named as the foregrounds.
+      mask_name: how these are named if otherwise: ``mask_{name}``, ``mask{number}``.
       background_depths: a folder of measured depth, named as the backgrounds; no model is used.
       recipe: the name of one that comes with depthmask, a YAML file, or a `Recipe`.
       settings: changes of the recipe: ``{"placements.per_pair": 4}`` or
@@ -58,6 +61,7 @@ def generate(
         backgrounds,
         foregrounds,
         masks=masks,
+        mask_name=mask_name,
         background_depths=background_depths,
         recipe=recipe,
         settings=settings,
@@ -72,6 +76,7 @@ def plan(
     backgrounds: AnyPath,
     foregrounds: AnyPath,
     masks: AnyPath | None = None,
+    mask_name: str = SAME_NAME,
     background_depths: AnyPath | None = None,
     recipe: AnyPath | Recipe = DEFAULT_RECIPE,
     settings: Mapping[str, Any] | Iterable[str] = (),
@@ -87,6 +92,7 @@ def plan(
         backgrounds,
         foregrounds,
         masks=masks,
+        mask_name=mask_name,
         background_depths=background_depths,
         recipe=recipe,
         settings=settings,

@@ -52,7 +52,7 @@ class MakeSegments(beam.PTransform):
         chunks = (
             keys
             | "Place" >> beam.Map(job.plan.chunk)
-            | "Compose" >> Compose(job.source, job.recipe.masks.binary_threshold, job.layers)
+            | "Compose" >> Compose(job.source, job.recipe.drawing, job.layers)
         )
         if job.depth and job.recipe.depth.of == "stored":
             chunks |= "EncodeImages" >> EncodeImages(job.encoder)

@@ -60,7 +60,7 @@ def _probe(draft: Draft) -> Probe:
     spec = plan.chunk(ChunkKey(shard, 0, min(tried, size)))
     model = stage.load() if stage else None
     inputs = PreparedInputs(draft.source)
-    chunk = compose_chunk(spec, inputs, recipe.masks.binary_threshold)
+    chunk = compose_chunk(spec, inputs, recipe.drawing)
     if draft.layers:
         maps = _background_maps(draft.layers, model, spec, inputs) if model else None
         chunk = draw_depth(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from depthmask.errors import UserError
-from pipeline.inputs import InputFolders
+from pipeline.inputs import SAME_NAME, InputFolders
 from pipeline.recipes import Recipe, load_recipe
 from transforms.depth import BuiltinModel, ModelChoice, parse_model
 from transforms.io.files import AnyPath, checked_path
@@ -35,6 +35,7 @@ class Request:
         foregrounds: AnyPath,
         *,
         masks: AnyPath | None = None,
+        mask_name: str = SAME_NAME,
         background_depths: AnyPath | None = None,
         recipe: AnyPath | Recipe = DEFAULT_RECIPE,
         settings: Mapping[str, Any] | Iterable[str] = (),
@@ -43,14 +44,16 @@ class Request:
     ) -> Request:
         """Makes a request of what the command line or a program names.
 
-        `recipe` and `settings`: as `load_recipe` takes them. `depth_model`: as --depth-model, which
-        says nothing where depth is measured.
+        `mask_name`: as `InputFolders` has it. `recipe` and `settings`: as `load_recipe` takes them.
+        `depth_model`: as --depth-model, which says nothing where depth is measured.
         Raises UserError for a recipe, a model or a path that cannot be used.
         """
         folders = InputFolders(
             checked_path(backgrounds),
             checked_path(foregrounds),
-            *(None if path is None else checked_path(path) for path in (masks, background_depths)),
+            None if masks is None else checked_path(masks),
+            mask_name,
+            None if background_depths is None else checked_path(background_depths),
         )
         model = None if depth_model is None else parse_model(depth_model)
         if background_depths is not None:

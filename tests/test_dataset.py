@@ -15,9 +15,9 @@ import tensorflow_datasets as tfds
 from PIL import Image, ImageOps
 
 import depthmask
+from depthmask.records import parse_example, unframe_records
 from pipeline.inputs import InputFolders
 from tests.conftest import draw_inputs, file_bytes, make_dataset
-from transforms.io.records import parse_example, unframe_records
 
 
 def records(dataset: Path) -> list[dict[str, bytes | int]]:
@@ -187,10 +187,19 @@ def test_importing_the_reader_loads_no_beam(dataset: Path):
             "masks={format: jpeg, soft: true, source: colour, range: [1, 255]}",
             "placements={region: range, x: [1, 20], y: [1, 30], per_pair: 3}",
         ),
+        (
+            "canvas={width: 48, height: 40, fit: pad, pad_colour: [9, 200, 30], filter: bicubic}",
+            "foregrounds={scale: [0.6, 1.2], scale_each: foreground, filter: bilinear}",
+            "image.format=png",
+            "masks={source: alpha, without_black: true, dither: true, filter: nearest}",
+            "placements={per_pair: 7, half_open: true, transforms: [rotate_90, transpose]}",
+        ),
+        ("masks={soft: true, squared: true, optimize: true}", "placements.transforms=[top_bottom]"),
     ],
     ids=[
         *("grey-png", "soft-scaled-anywhere", "distinct-shared-by-background"),
         *("jpeg-masks-of-3-channels", "split-by-both", "masks-by-colour-in-a-range"),
+        *("padded-turned-dithered", "squared-upside-down"),
     ],
 )
 def test_other_recipes_are_right_too(

@@ -343,7 +343,7 @@ def test_stored_depth_is_read_as_what_it_means(
             meant = (meant - meant.min()) / np.ptp(meant)
         found = example["depth"][..., 0]
         assert np.quantile(np.abs(found - meant), 0.99) < loss
-    about = depthmask.read_info(str(made)).manifest.depth
+    about = depthmask.open(made).manifest.depth
     assert about is not None and about.unit is None
     assert about.quantity == ("depth" if relative else "inverse_depth")
     theirs = next(iter(tfds.builder_from_directory(str(made)).as_dataset("train")))["depth"]

@@ -13,12 +13,12 @@ import tensorflow as tf
 import depthmask
 from depthmask.errors import UserError
 from depthmask.manifest import BACKGROUND_DEPTHS, Manifest
+from depthmask.records import frame_record, parse_example, read_records, serialize_example
 from pipeline.dataset import verify_dataset
 from pipeline.inputs import InputFolders
 from pipeline.repair import repair
 from tests.conftest import file_bytes, make_dataset
 from transforms.codecs import encode_png
-from transforms.io.records import frame_record, parse_example, read_records, serialize_example
 
 
 def problems(dataset: Path) -> list[str]:

@@ -62,7 +62,8 @@ class Measured:
 
     @property
     def folders(self) -> InputFolders:
-        return InputFolders(*(str(self.root / name) for name in "bf"), None, str(self.root / "d"))
+        backgrounds, foregrounds, depths = (str(self.root / name) for name in "bfd")
+        return InputFolders(backgrounds, foregrounds, background_depths=depths)
 
     def prepare(self, *settings: str, skip_bad: bool = False) -> PreparedSet:
         recipe = load_recipe("default", ["canvas={width: 60, height: 48}", *settings])
@@ -257,7 +258,9 @@ def test_two_sources_of_depth_are_refused(measured: Measured):
         Request.of(folders.backgrounds, folders.foregrounds, depth_model="keras:m.keras", **given)
     with pytest.raises(UserError, match=r"--background-depths .* the same as --backgrounds"):
         prepare_inputs(
-            InputFolders(folders.backgrounds, folders.foregrounds, None, folders.backgrounds),
+            InputFolders(
+                folders.backgrounds, folders.foregrounds, background_depths=folders.backgrounds
+            ),
             request.recipe,
             str(measured.root / "out"),
         )

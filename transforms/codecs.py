@@ -44,6 +44,7 @@ class MaskCodec(BaseModel):
 
     format: Literal["png", "jpeg"] = "png"
     quality: int = Field(90, ge=1, le=100, description="JPEG quality")
+    optimize: bool = Field(False, description="JPEG: optimal Huffman tables, smaller and slower")
     channels: Literal[1, 3] = Field(1, description="3: the same grey three times")
 
 
@@ -97,7 +98,7 @@ def encode_mask(
     if binary and codec.format == "png" and codec.channels == 1:
         return encode_binary_mask(mask, compression)
     pixels = np.broadcast_to(mask[..., None], (*mask.shape, codec.channels))
-    image = ImageCodec(format=codec.format, quality=codec.quality)
+    image = ImageCodec(format=codec.format, quality=codec.quality, optimize=codec.optimize)
     return encode_image(np.ascontiguousarray(pixels), image, compression)
 
 

@@ -10,20 +10,19 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.utils.shared import Shared
 
-from transforms.cutout import paste, paste_mask
+from transforms.cutout import Drawing, paste, paste_mask
 from transforms.depth import DepthMap, Layers
 from transforms.elements import ChunkSpec, ComposedChunk
 from transforms.prepared import PreparedInputs, PreparedSource
 
 
-def compose_chunk(spec: ChunkSpec, inputs: PreparedInputs, threshold: int | None) -> ComposedChunk:
-    """Draws every example of a chunk into arrays; masks are soft where `threshold` is None."""
+def compose_chunk(spec: ChunkSpec, inputs: PreparedInputs, drawing: Drawing) -> ComposedChunk:
+    """Draws every example of a chunk into arrays."""
     height, width, channels = inputs.background(spec.placements[0].background).shape
     images = np.empty((len(spec.placements), height, width, channels), np.uint8)
     masks = np.zeros(images.shape[:3], np.uint8)
     for placement, image, mask in zip(spec.placements, images, masks, strict=True):
-        size = placement.width, placement.height
-        stamp = inputs.stamp(placement.foreground, placement.flip, size, threshold)
+        stamp = inputs.stamp(placement, drawing)
         image[...] = inputs.background(placement.background)
         paste(image, stamp, placement.x, placement.y)
         paste_mask(mask, stamp.label, placement.x, placement.y)
@@ -39,11 +38,9 @@ def draw_depth(
 
 
 class _ComposeDoFn(beam.DoFn):
-    def __init__(
-        self, source: PreparedSource, mask_threshold: int | None, layers: Layers | None
-    ) -> None:
+    def __init__(self, source: PreparedSource, drawing: Drawing, layers: Layers | None) -> None:
         self._source = source
-        self._threshold = mask_threshold
+        self._drawing = drawing
         self._layers = layers
         self._shared = Shared()
 
@@ -52,7 +49,7 @@ class _ComposeDoFn(beam.DoFn):
         self._inputs = self._shared.acquire(lambda: PreparedInputs(self._source))
 
     def process(self, spec: ChunkSpec) -> Iterator[ComposedChunk]:
-        chunk = compose_chunk(spec, self._inputs, self._threshold)
+        chunk = compose_chunk(spec, self._inputs, self._drawing)
         if self._layers:
             chunk = draw_depth(chunk, self._layers, self._inputs.background_depth)
         yield chunk
@@ -62,14 +59,13 @@ class _ComposeDoFn(beam.DoFn):
 class Compose(beam.PTransform):
     """From chunk specs to composites and masks, drawn from the prepared inputs.
 
-    Masks are 255 where at least `mask_threshold` and 0 elsewhere, or soft where it is None.
     `layers`: how depth is drawn, where it is of the backgrounds.
     """
 
     source: PreparedSource
-    mask_threshold: int | None
+    drawing: Drawing
     layers: Layers | None
 
     def expand(self, specs: beam.PCollection) -> beam.PCollection:
-        draw = _ComposeDoFn(self.source, self.mask_threshold, self.layers)
+        draw = _ComposeDoFn(self.source, self.drawing, self.layers)
         return specs | "DrawExamples" >> beam.ParDo(draw)

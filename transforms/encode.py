@@ -11,12 +11,12 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.metrics import Metrics
 
+from depthmask.records import frame_record, serialize_example
 from depthmask.tally import LeftOut, Tally
 from transforms.codecs import Compression, ImageCodec, MaskCodec, encode_image, encode_mask
 from transforms.depth import DepthStorage, Layers, is_flat
 from transforms.elements import ComposedChunk, EncodedChunk
 from transforms.index import index_rows
-from transforms.io.records import frame_record, serialize_example
 from transforms.measure import measure, measure_binary
 
 _NOTHING_MEASURED = "no depth was measured behind its foreground"

@@ -75,7 +75,9 @@ class Plan:
         rules = self.recipe.splits
         backgrounds = self._dealt("backgrounds", self.backgrounds)
         foregrounds = self._dealt("foregrounds", self.foregrounds)
-        blocks = {name: (Block(backgrounds[name], foregrounds[name]),) for name in rules.fractions}
+        blocks: dict[str, tuple[Block, ...]] = {
+            name: (Block(backgrounds[name], foregrounds[name]),) for name in rules.fractions
+        }
         if rules.by == "example":
             total = self._examples_of(next(iter(blocks.values())))
             counts = _apportion(total, rules.fractions, "examples")
