@@ -46,7 +46,7 @@ class RecordEncoder:
     def _known(self, depths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns finite depths, and which maps are to be stored: bool [n]."""
         if self.layers is not None:
-            return depths, depths.any(axis=(1, 2))
+            return depths, np.asarray(depths.any(axis=(1, 2)))
         finite = np.isfinite(depths).all(axis=(1, 2))
         if not finite.all():
             depths = np.where(finite[:, None, None], depths, 0)

@@ -419,8 +419,8 @@ class _ExampleChecker:
         report: ShardReport,
     ) -> None:
         if self._layers:
-            for fault in self._layers.faults(examples, masks, stored):
-                report.add("depth", fault)
+            for problem in self._layers.faults(examples, masks, stored):
+                report.add("depth", problem)
             return
         for example, depth in zip(examples, stored, strict=True):
             if fault := self._recipe.depth.fault(depth):

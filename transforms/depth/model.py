@@ -20,7 +20,7 @@ from transforms.depth.model_files import checksum, files_at
 from transforms.depth.storage import DepthStorage
 from transforms.elements import BackgroundChunk, ComposedChunk
 
-_Chunk = TypeVar("_Chunk", ComposedChunk, BackgroundChunk)
+_Chunk = TypeVar("_Chunk", bound=ComposedChunk | BackgroundChunk)
 
 
 class DepthSettings(DepthStorage):
