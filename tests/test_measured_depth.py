@@ -280,7 +280,10 @@ def test_a_dataset_of_measured_depth(measured: Measured, tmp_path: Path):
             folders.backgrounds,
             folders.foregrounds,
             background_depths=folders.background_depths,
-            settings=[*SMALL, "canvas={width: 60, height: 48}", "placements.per_pair=20"],
+            settings=[
+                *SMALL,
+                *("canvas={width: 60, height: 48}", "placements.per_pair=20", "image.format=png"),
+            ],
             skip_bad_inputs=skip_bad_inputs,
         )
         generate(request, output, ONE_WORKER)
