@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from depthmask.dataset import open_dataset as open
     from depthmask.reading import load
     from pipeline.api import generate, plan
-    from pipeline.dataset import verify_dataset as verify
     from pipeline.evaluate import evaluate
     from pipeline.export import export_dataset as export
     from pipeline.repair import repair
+    from pipeline.verify import verify_dataset as verify
 
     __version__: str
 
@@ -53,7 +53,7 @@ _LAZY = {
     "plan": "pipeline.api:plan",
     "evaluate": "pipeline.evaluate:evaluate",
     "export": "pipeline.export:export_dataset",
-    "verify": "pipeline.dataset:verify_dataset",
+    "verify": "pipeline.verify:verify_dataset",
     "repair": "pipeline.repair:repair",
 }
 

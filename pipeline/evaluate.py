@@ -12,9 +12,9 @@ from PIL import Image, ImageFilter
 from tqdm import tqdm
 
 from depthmask.errors import UserError
-from pipeline.dataset import Dataset, open_dataset
+from pipeline.dataset import Dataset, in_proportion, open_dataset, reading_from
 from pipeline.recipes import load_recipe
-from pipeline.view.examples import Example, first_examples, in_proportion, reading_from
+from pipeline.view.examples import Example, first_examples
 from transforms.codecs import decode_image, open_image
 from transforms.depth import (
     DepthMap,

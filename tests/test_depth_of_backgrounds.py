@@ -14,9 +14,9 @@ import depthmask
 from depthmask.errors import UserError
 from depthmask.manifest import BACKGROUND_DEPTHS, Manifest
 from depthmask.records import frame_record, parse_example, read_records, serialize_example
-from pipeline.dataset import verify_dataset
 from pipeline.inputs import InputFolders
 from pipeline.repair import repair
+from pipeline.verify import verify_dataset
 from tests.conftest import file_bytes, make_dataset
 from transforms.codecs import encode_png
 

@@ -16,12 +16,12 @@ from PIL import Image
 import depthmask
 from depthmask.errors import RunError, UserError
 from depthmask.manifest import Manifest
-from pipeline.dataset import verify_dataset
 from pipeline.generate import generate
 from pipeline.inputs import InputFolders, PreparedSet, prepare_inputs
 from pipeline.recipes import load_recipe
 from pipeline.repair import repair
 from pipeline.request import Request
+from pipeline.verify import verify_dataset
 from pipeline.view import write_gallery
 from tests.conftest import ONE_WORKER, SMALL, file_bytes
 from tests.drawn import told

@@ -57,7 +57,9 @@ SET_ASIDE = "manifest-set-aside.json"
 _PREPARED = "|".join(map(re.escape, (*PREPARED, BACKGROUND_DEPTHS)))
 _INPUTS = re.compile(rf"inputs-[0-9a-f]{{12}}/({_PREPARED})")
 # Names of all files in a work folder that are not those of `transforms.parts`.
-_OWN_WORK = re.compile(rf"lock\.json(\.[0-9a-f]{{32}})?|{PROVENANCE}|{SET_ASIDE}|{_INPUTS.pattern}")
+_OWN_WORK = re.compile(
+    rf"{re.escape(LOCK)}(\.[0-9a-f]{{32}})?|{PROVENANCE}|{SET_ASIDE}|{_INPUTS.pattern}"
+)
 
 
 class State(enum.Enum):

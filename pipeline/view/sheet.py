@@ -10,14 +10,12 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from depthmask.errors import UserError
-from pipeline.dataset import Dataset, open_dataset
+from pipeline.dataset import Dataset, in_proportion, open_dataset, reading_from
 from pipeline.view.examples import (
     Example,
     check_is_new,
     colour_depth,
     first_examples,
-    in_proportion,
-    reading_from,
     write_whole,
 )
 from transforms.codecs import open_image, to_image

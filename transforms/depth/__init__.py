@@ -9,6 +9,7 @@ from transforms.depth.kinds import KINDS, USAGE, parse_model
 from transforms.depth.layers import DepthMap, Layers
 from transforms.depth.model import DepthModel, DepthSettings, DepthStage, ModelChoice, Network
 from transforms.depth.storage import (
+    FLAT,
     DepthStorage,
     depth_in_metres,
     grey_depth,
@@ -17,6 +18,7 @@ from transforms.depth.storage import (
 )
 
 __all__ = [
+    "FLAT",
     "KINDS",
     "USAGE",
     "BuiltinModel",
