@@ -21,7 +21,13 @@ from typing import Any
 
 from depthmask.errors import UserError
 from depthmask.former import as_present
-from depthmask.manifest import MANIFEST, PREPARED, is_dataset_file, parse_shard_name
+from depthmask.manifest import (
+    BACKGROUND_DEPTHS,
+    MANIFEST,
+    PREPARED,
+    is_dataset_file,
+    parse_shard_name,
+)
 from depthmask.parsing import parse_json
 from transforms.io.files import (
     delete_files,
@@ -49,7 +55,8 @@ LOCK = "lock.json"
 # The manifest of a dataset that is being repaired.
 SET_ASIDE = "manifest-set-aside.json"
 # Inputs that a run is preparing, in a folder of its own.
-_INPUTS = re.compile(rf"inputs-[0-9a-f]{{12}}/({'|'.join(map(re.escape, PREPARED))})")
+_PREPARED = "|".join(map(re.escape, (*PREPARED, BACKGROUND_DEPTHS)))
+_INPUTS = re.compile(rf"inputs-[0-9a-f]{{12}}/({_PREPARED})")
 # Names of all files in a work folder that are not those of `transforms.parts`.
 _OWN_WORK = re.compile(
     rf"{re.escape(LOCK)}(\.[0-9a-f]{{32}})?|{PROVENANCE}|{SET_ASIDE}|{_INPUTS.pattern}"

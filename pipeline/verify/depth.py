@@ -17,7 +17,15 @@ from depthmask.records import parse_example, read_records
 from pipeline.dataset import Dataset, DepthInfo, in_proportion, open_dataset
 from pipeline.verify.planned import planned_placements
 from transforms.codecs import open_image
-from transforms.depth import KINDS, DepthModel, DepthStorage, ModelChoice, grey_depth, is_flat
+from transforms.depth import (
+    KINDS,
+    DepthModel,
+    DepthStorage,
+    ModelChoice,
+    PictureSize,
+    grey_depth,
+    is_flat,
+)
 from transforms.elements import ChunkKey, ChunkSpec, Placement, ShardKey
 from transforms.io.files import open_file
 from transforms.prepared import PreparedInputs, PreparedSource
@@ -39,12 +47,16 @@ def expected_meaning(dataset: Dataset) -> DepthMeaning:
     Raises UserError where they do not go together, or there is no such kind.
     """
     identity, stated = dataset.manifest.provenance.depth_model, dataset.manifest.depth
-    assert identity is not None and stated is not None
+    assert stated is not None
+    settings, canvas = dataset.recipe.depth, dataset.recipe.canvas
+    of_model = PictureSize(width=stated.width, height=stated.height)
+    of_canvas = PictureSize(width=canvas.width, height=canvas.height)
+    size = settings.size or (of_canvas if settings.of == "background" else of_model)
+    if identity is None:  # it was measured
+        return DepthInfo(size.width, size.height, "depth", True, None).meaning(settings)
     if identity.kind not in KINDS:
         raise DepthModelError(f"there is no kind {identity.kind!r}")
-    settings = dataset.recipe.depth
     interface = KINDS[identity.kind](identity.name).interface(settings)
-    size = settings.size or stated
     info = DepthInfo(size.width, size.height, interface.quantity, interface.metric, identity)
     return info.meaning(settings)
 
