@@ -34,6 +34,8 @@ setup(
     ],
     extras_require={
         "onnx": ["onnxruntime>=1.21"],
+        # Reading from afar without TensorFlow.
+        "remote": ["fsspec>=2024.2", "gcsfs>=2024.2", "s3fs>=2024.2"],
         # Its last release loads under TensorFlow 2.17, and that holds the others back.
         "tensorflow-io": [
             "apache-beam[gcp]==2.72.0",
