@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 
 setup(
     name="depthmask",
-    version="0.1.0",
+    version="0.2.0",
     description="Labelled datasets for monocular depth and foreground masks, by Apache Beam",
     long_description=Path(__file__).with_name("README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",
