@@ -22,8 +22,8 @@ def pipeline_options(
     """Returns Beam's options, as the command line gives them, for a run with or without depth.
 
     Without ``--runner`` a run is local: Beam's in-process runner with one worker process a core.
-    What surrounds the encoders holds Python's global lock, so threads would gain less. `paths`: what
-    workers read and write, by the argument that names it. Raises UserError for an option that Beam
+    What surrounds the encoders holds Python's global lock, so threads would gain less. `paths`:
+    what workers read and write, by the argument that names it. Raises UserError for an option that Beam
     does not have, and for what the runner's workers could not reach or run on.
     """
     _refuse_unknown(arguments)
