@@ -23,8 +23,8 @@ def pipeline_options(
 
     Without ``--runner`` a run is local: Beam's in-process runner with one worker process a core.
     What surrounds the encoders holds Python's global lock, so threads would gain less. `paths`:
-    what workers read and write, by the argument that names it. Raises UserError for an option that Beam
-    does not have, and for what the runner's workers could not reach or run on.
+    what workers read and write, by the argument that names it. Raises UserError for an option that
+    Beam does not have, and for what the runner's workers could not reach or run on.
     """
     _refuse_unknown(arguments)
     options = PipelineOptions(list(arguments))
