@@ -113,10 +113,14 @@ def test_pictures_are_read_there_once_and_then_from_a_copy(storage: FaultyProxy,
         assert inputs.background(name).tobytes() == local.background(name).tobytes()
 
 
-@pytest.mark.parametrize("layout", ["webdataset", "folder"])
+@pytest.mark.parametrize(
+    ("layout", "made"),
+    [("webdataset", "dataset"), ("folder", "dataset"), ("office", "with_depth")],
+)
 def test_an_export_is_the_same_there(
-    storage: FaultyProxy, dataset: Path, tmp_path: Path, layout: str
+    storage: FaultyProxy, tmp_path: Path, layout: str, made: str, request: pytest.FixtureRequest
 ):
+    dataset = request.getfixturevalue(made)
     export_dataset(dataset, tmp_path / "local", layout, ONE_WORKER)
     there = upload(str(dataset), f"gs://bucket/for {layout}")
     storage.random, storage.rate = random.Random(3), 0.01
