@@ -32,7 +32,8 @@ class Draft:
         if model is None:
             return Draft(recipe, source, None)
         canvas = PictureSize(width=recipe.canvas.width, height=recipe.canvas.height)
-        return Draft(recipe, source, DepthStage.of(model, recipe.depth, canvas))
+        stage = DepthStage.of(model, recipe.depth, canvas)
+        return Draft(recipe.model_copy(update={"depth": stage.settings}), source, stage)
 
     @functools.cached_property
     def plan(self) -> Plan:
