@@ -134,8 +134,7 @@ def encoders(plan: Plan, source: PreparedSource) -> tuple[float, float]:
 
 def _encode(plan: Plan, source: PreparedSource, keys: Sequence[ChunkKey], barrier: Barrier) -> None:
     recipe, inputs = plan.recipe, PreparedInputs(source)
-    threshold = recipe.masks.binary_threshold
-    chunks = [compose_chunk(plan.chunk(key), inputs, threshold) for key in keys]
+    chunks = [compose_chunk(plan.chunk(key), inputs, recipe.drawing) for key in keys]
     for encode in (_encode_fast, _encode_by_pillow):
         barrier.wait()
         for chunk in chunks * ENCODER_PASSES:

@@ -64,14 +64,14 @@ def run(work: Work, threads: int) -> Speed:
     """Works for `SECONDS` in this process."""
     draft = work.draft
     inputs, encoder = PreparedInputs(draft.source), draft.encoder
-    threshold = draft.recipe.masks.binary_threshold
+    drawing = draft.recipe.drawing
     chunks = itertools.chain.from_iterable(map(draft.plan.chunk_keys, draft.plan.shard_keys()))
     keys = itertools.cycle(list(itertools.islice(chunks, 4096)))
 
     def make_until(end: float) -> int:
         made = 0
         while time.perf_counter() < end:
-            chunk = compose_chunk(draft.plan.chunk(next(keys)), inputs, threshold)
+            chunk = compose_chunk(draft.plan.chunk(next(keys)), inputs, drawing)
             if work.depths is not None:
                 chunk = dataclasses.replace(chunk, depths=work.depths[: len(chunk.images)])
             store.write_segment(encoder.encode(chunk))
@@ -92,7 +92,7 @@ def first_depths(draft: Draft) -> np.ndarray:
     if draft.depth is None:
         raise ValueError("a draft without depth")
     spec = draft.plan.chunk(next(draft.plan.chunk_keys(draft.plan.shard_keys()[0])))
-    chunk = compose_chunk(spec, PreparedInputs(draft.source), threshold=None)
+    chunk = compose_chunk(spec, PreparedInputs(draft.source), draft.recipe.drawing)
     return draft.depth.load().predict(chunk.images)
 
 

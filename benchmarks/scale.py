@@ -93,7 +93,7 @@ def main() -> None:
         inputs = CountingInputs(source)
         before = memory()
         for done, spec in enumerate(specs, 1):
-            compose_chunk(spec, inputs, recipe.masks.binary_threshold)
+            compose_chunk(spec, inputs, recipe.drawing)
             if done % 80 == 0:
                 backgrounds, foregrounds = inputs.kept_backgrounds, inputs.kept_foregrounds
                 examples = sum(len(spec.placements) for spec in specs[:done])

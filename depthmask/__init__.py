@@ -1,9 +1,9 @@
 """Labelled datasets for depth estimation and foreground segmentation: making and reading them.
 
-`load` and `read_info` read with `tf.data` and need no Beam; `generate`, `plan`, `export`, `verify`
-and `repair` do what the commands of these names do. Each is imported when it is first used:
-importing `depthmask` itself loads neither TensorFlow nor Beam. What these do underway is logged to
-the logger ``depthmask``.
+`open` reads a dataset with Pillow and NumPy, `load` with `tf.data`; neither needs Beam. `generate`,
+`plan`, `export`, `verify` and `repair` do what the commands of these names do. Each is imported
+when it is first used: importing `depthmask` itself loads neither TensorFlow nor Beam. What these do
+underway is logged to the logger ``depthmask``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 from depthmask.errors import DatasetError, DepthmaskError, DepthModelError, RunError, UserError
 
 if TYPE_CHECKING:
-    from depthmask.reading import DatasetInfo, load, read_info
+    from depthmask.dataset import Dataset, Examples
+    from depthmask.dataset import open_dataset as open
+    from depthmask.reading import load
     from pipeline.api import generate, plan
     from pipeline.dataset import verify_dataset as verify
     from pipeline.export import export_dataset as export
@@ -23,26 +25,28 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "Dataset",
     "DatasetError",
-    "DatasetInfo",
     "DepthModelError",
     "DepthmaskError",
+    "Examples",
     "RunError",
     "UserError",
     "export",
     "generate",
     "load",
+    "open",
     "plan",
-    "read_info",
     "repair",
     "verify",
 ]
 
 # What is imported when it is first used: where it is, and its name there.
 _LAZY = {
-    "DatasetInfo": "depthmask.reading:DatasetInfo",
+    "Dataset": "depthmask.dataset:Dataset",
+    "Examples": "depthmask.dataset:Examples",
     "load": "depthmask.reading:load",
-    "read_info": "depthmask.reading:read_info",
+    "open": "depthmask.dataset:open_dataset",
     "generate": "pipeline.api:generate",
     "plan": "pipeline.api:plan",
     "export": "pipeline.export:export_dataset",

@@ -4,91 +4,30 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
+from depthmask.dataset import Dataset, open_dataset
 from depthmask.errors import DatasetError
-from depthmask.manifest import BACKGROUNDS, FEATURES, MANIFEST, DepthMeaning, Manifest
-from depthmask.parsing import JsonObject, ParseError, anything, dict_of, parse_json
+from depthmask.features import ImageFeature, ScalarFeature
+from depthmask.manifest import BACKGROUNDS, DepthMeaning
 from depthmask.plasma import plasma_positions
-from depthmask.tally import Moments
 
-PICTURES = ("image", "mask", "depth")
 # TensorFlow itself knows local paths and gs://.
 _TENSORFLOW_IO_SCHEMES = ("s3", "az", "hdfs", "viewfs")
 _BUFFER_BYTES = 2**20
 
 
-@dataclass(frozen=True)
-class DatasetInfo:
-    """What a dataset's files say of it, as `read_info` returns it.
-
-    `features`: of the records, as in features.json.
-    """
-
-    path: str
-    manifest: Manifest
-    features: dict[str, Any]
-
-    @property
-    def splits(self) -> dict[str, int]:
-        """Examples by split."""
-        return self.manifest.splits
-
-    @property
-    def statistics(self) -> Mapping[str, Moments]:
-        """Exact statistics of all pictures before encoding, with `mean` and `std` per channel.
-
-        By kind: ``backgrounds``, ``foregrounds``, ``foreground_masks``, ``composites``, ``masks``
-        and, where the dataset has it, ``depth``. As in statistics.json.
-        """
-        return self.manifest.tally.moments
-
-    def shards(self, split: str) -> list[str]:
-        """Paths of a split's TFRecord files, in order. Raises DatasetError for no such split."""
-        if split not in self.splits:
-            raise DatasetError(
-                f"{self.path} has no split {split!r}; it has {', '.join(self.splits)}."
-            )
-        return [tf.io.gfile.join(self.path, shard.file) for shard in self.manifest.shards_of(split)]
-
-    def picture_shape(self, name: str) -> tuple[int, int, int]:
-        """Height, width and channels of ``image``, ``mask`` or ``depth``."""
-        height, width, channels = self.features[name]["image"]["shape"]["dimensions"]
-        return int(height), int(width), int(channels)
-
-
-def read_info(path: str) -> DatasetInfo:
-    """Reads what describes the dataset in a folder, local or remote.
-
-    Raises DatasetError where there is no finished dataset, or its description is damaged.
-    """
-    path = str(path).rstrip("/")
+def _read_file(path: str) -> bytes:
+    """A file's bytes, by TensorFlow's file systems. Raises FileNotFoundError, DatasetError."""
     scheme, separator, _ = path.partition("://")
     if separator and scheme in _TENSORFLOW_IO_SCHEMES:
         _load_tensorflow_io(path, scheme)
-    data = {}
-    for name in (MANIFEST, FEATURES):
-        try:
-            data[name] = tf.io.gfile.GFile(tf.io.gfile.join(path, name), "rb").read()
-        except (tf.errors.NotFoundError, tf.errors.FailedPreconditionError) as error:
-            raise DatasetError(
-                f"{path} is not a finished depthmask dataset: it has no {name}."
-            ) from error
-    manifest = Manifest.from_bytes(data[MANIFEST], f"{path}/{MANIFEST}")
     try:
-        features = _parse_features(parse_json(data[FEATURES]))
-    except ParseError as error:
-        raise DatasetError(f"{path}/{FEATURES} is damaged: {error}.") from error
-    return DatasetInfo(path, manifest, features)
-
-
-def _parse_features(data: Any) -> dict[str, Any]:
-    features = JsonObject(data, "").get("featuresDict", anything)
-    return JsonObject(features, "featuresDict").get("features", dict_of(anything))
+        return bytes(tf.io.gfile.GFile(path, "rb").read())
+    except (tf.errors.NotFoundError, tf.errors.FailedPreconditionError) as error:
+        raise FileNotFoundError(path) from error
 
 
 def _load_tensorflow_io(path: str, scheme: str) -> None:
@@ -127,9 +66,12 @@ def load(
     | ``mask`` | uint8 | [H, W, 1] or [H, W, 3] | 0 background, 255 foreground; between: see below |
     | ``depth`` | float32 | [h, w, 1] | metres, or relative: see ``decode_depth`` |
     | ``id``, ``background``, ``background_class``, ``foreground`` | string | [] | |
-    | ``flip`` | bool | [] | the foreground is mirrored |
+    | ``flip`` | bool | [] | the foreground is flipped: see below |
     | ``placement`` | int64 | [] | number among the places of this pair and flip |
     | ``x``, ``y``, ``width``, ``height`` | int64 | [] | the foreground's box, pixels |
+
+    A flipped foreground is mirrored, unless the recipe has other ``placements.transforms``: then
+    number k has the (k modulo their count)-th of them.
 
     Masks have values between 0 and 255 where the recipe says soft, and at edges where it stores
     them as JPEG: the foreground is then what is at least 128.
@@ -140,7 +82,7 @@ def load(
       features: the keys to decode; all by default. What is not asked for costs nothing.
       background_image: adds ``background_image``, uint8 [H, W, C]: the picture without the
         foreground, joined by name. The backgrounds are held once, as PNG.
-      decode_depth: ``read_info(path).manifest.depth`` says what depth means. Maps stored as
+      decode_depth: ``depthmask.open(path).manifest.depth`` says what depth means. Maps stored as
         ``metric16`` come in its ``unit`` (None: relative, as the model predicted them), those
         stored as ``norm8`` and ``plasma8`` from 0, the least of each map, to 1, its greatest. False
         leaves them as stored: uint16 [h, w, 1], uint8 [h, w, 1] and, colour-mapped, uint8
@@ -152,9 +94,9 @@ def load(
     Raises:
       DatasetError: not a finished dataset, no such split, no such feature.
     """
-    info = read_info(path)
-    decode = decoder(info, features, decode_depth=decode_depth)
-    files = info.shards(split)
+    opened = open_dataset(path, _read_file)
+    decode = decoder(opened, features, decode_depth=decode_depth)
+    files = [opened.file(shard.file) for shard in opened.shards(split)]
     dataset = tf.data.Dataset.from_tensor_slices(files).interleave(
         lambda file: tf.data.TFRecordDataset(file, buffer_size=_BUFFER_BYTES),
         cycle_length=min(len(files), 16),
@@ -164,10 +106,12 @@ def load(
     )
     steps: list[Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]] = []
     if background_image:
-        decode = decoder(info, _with(features, "background", info), decode_depth=decode_depth)
-        steps.append(_background_joiner(info, keep_name=_asked(features, "background")))
+        wanted = opened.names(features)
+        joined = wanted if "background" in wanted else (*wanted, "background")
+        decode = decoder(opened, joined, decode_depth=decode_depth)
+        steps.append(_background_joiner(opened, keep_name="background" in wanted))
     if normalize:
-        steps.append(_normalizer(info))
+        steps.append(_normalizer(opened))
 
     def example(record: tf.Tensor) -> dict[str, tf.Tensor]:
         tensors = decode(record)
@@ -176,32 +120,29 @@ def load(
         return tensors
 
     dataset = dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=deterministic)
-    count = tf.data.experimental.assert_cardinality(info.splits[split])
+    count = tf.data.experimental.assert_cardinality(opened.splits[split])
     return dataset.apply(count).prefetch(tf.data.AUTOTUNE)
 
 
 def decoder(
-    info: DatasetInfo, features: Sequence[str] | None = None, *, decode_depth: bool = True
+    opened: Dataset, features: Sequence[str] | None = None, *, decode_depth: bool = True
 ) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
     """Returns a function from a serialised record to its tensors, as in `load`."""
-    if isinstance(features, str):
-        raise DatasetError(f"features is a list of names, such as [{features!r}].")
-    names = list(info.features) if features is None else list(features)
-    for name in names:
-        if name not in info.features:
-            raise DatasetError(
-                f"{info.path} has no feature {name!r}; it has {', '.join(info.features)}."
-            )
-    types = {name: tf.int64 if "tensor" in info.features[name] else tf.string for name in names}
-    form = {name: tf.io.FixedLenFeature([], dtype) for name, dtype in types.items()}
+    by_name = opened.features.by_name
+    form = {
+        name: tf.io.FixedLenFeature(
+            [], tf.int64 if isinstance(by_name[name], ScalarFeature) else tf.string
+        )
+        for name in opened.names(features)
+    }
 
     def decode(record: tf.Tensor) -> dict[str, tf.Tensor]:
         tensors: dict[str, tf.Tensor] = tf.io.parse_single_example(record, form)
-        for name in PICTURES:
+        for name, feature in opened.features.pictures.items():
             if name in tensors:
-                tensors[name] = _decode_picture(info, name, tensors[name])
-        if decode_depth and "depth" in tensors and info.manifest.depth:
-            tensors["depth"] = _decode_depth(info.manifest.depth, tensors["depth"])
+                tensors[name] = _decode_picture(feature, tensors[name])
+        if decode_depth and "depth" in tensors and opened.manifest.depth:
+            tensors["depth"] = _decode_depth(opened.manifest.depth, tensors["depth"])
         if "flip" in tensors:
             tensors["flip"] = tf.cast(tensors["flip"], tf.bool)
         return tensors
@@ -226,38 +167,29 @@ def decode_jpeg(data: tf.Tensor, channels: int) -> tf.Tensor:
     return tf.io.decode_jpeg(data, channels=channels, dct_method="INTEGER_ACCURATE")
 
 
-def _decode_picture(info: DatasetInfo, name: str, data: tf.Tensor) -> tf.Tensor:
-    shape = info.picture_shape(name)
-    kind = info.features[name]["image"]
-    if kind["encodingFormat"] == "jpeg":
-        picture = decode_jpeg(data, shape[2])
+def _decode_picture(feature: ImageFeature, data: tf.Tensor) -> tf.Tensor:
+    if feature.encoding == "jpeg":
+        picture = decode_jpeg(data, feature.channels)
     else:
-        picture = tf.io.decode_png(data, channels=shape[2], dtype=tf.as_dtype(kind["dtype"]))
-    return tf.ensure_shape(picture, shape)
-
-
-def _asked(features: Sequence[str] | None, name: str) -> bool:
-    return features is None or name in features
-
-
-def _with(features: Sequence[str] | None, name: str, info: DatasetInfo) -> list[str]:
-    names = list(info.features) if features is None else list(features)
-    return names if name in names else [*names, name]
+        picture = tf.io.decode_png(
+            data, channels=feature.channels, dtype=tf.as_dtype(feature.dtype)
+        )
+    return tf.ensure_shape(picture, feature.shape)
 
 
 def _background_joiner(
-    info: DatasetInfo, keep_name: bool
+    opened: Dataset, keep_name: bool
 ) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
     form = {"name": tf.io.FixedLenFeature([], tf.string)}
     form["image"] = tf.io.FixedLenFeature([], tf.string)
-    path = tf.io.gfile.join(info.path, BACKGROUNDS)
+    path = opened.file(BACKGROUNDS)
     records = list(tf.data.TFRecordDataset(path, buffer_size=_BUFFER_BYTES))
     parsed = tf.io.parse_example(tf.stack(records), form)
     numbers = tf.range(len(records), dtype=tf.int64)
     table = tf.lookup.StaticHashTable(
         tf.lookup.KeyValueTensorInitializer(parsed["name"], numbers), default_value=-1
     )
-    shape = info.picture_shape("image")
+    shape = opened.features.pictures["image"].shape
 
     def join(tensors: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         number = table.lookup(tensors["background"])
@@ -270,8 +202,8 @@ def _background_joiner(
     return join
 
 
-def _normalizer(info: DatasetInfo) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
-    composites = info.statistics["composites"]
+def _normalizer(opened: Dataset) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
+    composites = opened.statistics["composites"]
     mean, std = tf.constant(composites.mean, tf.float32), tf.constant(composites.std, tf.float32)
 
     def apply(tensors: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.cost import Estimate, estimate
 from pipeline.dataset import Dataset
 from pipeline.generate import generate as _generate
+from pipeline.inputs import SAME_NAME
 from pipeline.recipes import Recipe
 from pipeline.request import DEFAULT_MODEL, DEFAULT_RECIPE, Request
 from transforms.io.files import AnyPath
@@ -19,6 +20,7 @@ def generate(
     backgrounds: AnyPath,
     foregrounds: AnyPath,
     masks: AnyPath | None = None,
+    mask_name: str = SAME_NAME,
     recipe: AnyPath | Recipe = DEFAULT_RECIPE,
     settings: Mapping[str, Any] | Iterable[str] = (),
     depth_model: str | None = DEFAULT_MODEL,
@@ -36,6 +38,7 @@ def generate(
       backgrounds: a folder of pictures; the name of a subfolder is a class.
       foregrounds: a folder of cut-outs with transparency (RGBA).
       masks: a folder of mask files, named as the foregrounds.
+      mask_name: how these are named if otherwise: ``mask_{name}``, ``mask{number}``.
       recipe: the name of one that comes with depthmask, a YAML file, or a `Recipe`.
       settings: changes of the recipe: ``{"placements.per_pair": 4}`` or
         ``["placements.per_pair=4"]``.
@@ -56,6 +59,7 @@ def generate(
         backgrounds,
         foregrounds,
         masks=masks,
+        mask_name=mask_name,
         recipe=recipe,
         settings=settings,
         depth_model=depth_model,
@@ -69,6 +73,7 @@ def plan(
     backgrounds: AnyPath,
     foregrounds: AnyPath,
     masks: AnyPath | None = None,
+    mask_name: str = SAME_NAME,
     recipe: AnyPath | Recipe = DEFAULT_RECIPE,
     settings: Mapping[str, Any] | Iterable[str] = (),
     depth_model: str | None = DEFAULT_MODEL,
@@ -83,6 +88,7 @@ def plan(
         backgrounds,
         foregrounds,
         masks=masks,
+        mask_name=mask_name,
         recipe=recipe,
         settings=settings,
         depth_model=depth_model,

@@ -407,6 +407,7 @@ def _add_verbose(parser: ArgumentParser) -> None:
 
 
 def _add_request(parser: ArgumentParser) -> None:
+    from pipeline.inputs import SAME_NAME
     from pipeline.recipes import builtin_recipes
     from pipeline.request import DEFAULT_MODEL, DEFAULT_RECIPE
     from transforms.depth import USAGE
@@ -414,6 +415,12 @@ def _add_request(parser: ArgumentParser) -> None:
     parser.add_argument("--backgrounds", required=True, metavar="DIR")
     parser.add_argument("--foregrounds", required=True, metavar="DIR", help="cut-outs (RGBA)")
     parser.add_argument("--masks", metavar="DIR", help="mask files, named as the foregrounds")
+    parser.add_argument(
+        "--mask-name",
+        default=SAME_NAME,
+        metavar="PATTERN",
+        help="how mask files are named if otherwise: 'mask_{name}', 'mask{number}'",
+    )
     parser.add_argument(
         "--recipe",
         default=DEFAULT_RECIPE,
@@ -447,6 +454,7 @@ def _request(arguments: Namespace) -> Request:
         arguments.backgrounds,
         arguments.foregrounds,
         masks=arguments.masks,
+        mask_name=arguments.mask_name,
         recipe=arguments.recipe,
         settings=arguments.set,
         depth_model=arguments.depth_model,

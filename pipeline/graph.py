@@ -12,7 +12,7 @@ from pipeline.job import Job
 from transforms.assemble import FindFinishedWork, JoinParts
 from transforms.compose import Compose
 from transforms.depth.estimate import EstimateDepth
-from transforms.encode import Encode
+from transforms.encode import Encode, EncodeImages
 from transforms.segments import WriteSegments
 from transforms.statistics import ChannelStatistics
 
@@ -48,8 +48,10 @@ class MakeSegments(beam.PTransform):
         chunks = (
             keys
             | "Place" >> beam.Map(job.plan.chunk)
-            | "Compose" >> Compose(job.source, job.recipe.masks.binary_threshold)
+            | "Compose" >> Compose(job.source, job.recipe.drawing)
         )
+        if job.depth and job.depth.settings.of == "stored":
+            chunks |= "EncodeImages" >> EncodeImages(job.encoder)
         if job.depth:
             chunks |= "EstimateDepth" >> EstimateDepth(job.depth)
         return (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,13 +57,16 @@ def _probe(draft: Draft) -> Probe:
     tried = min(stage.settings.batch_size, recipe.chunk_examples) if stage else _SAMPLE
     spec = plan.chunk(ChunkKey(shard, 0, min(tried, size)))
     model = stage.load() if stage else None
-    chunk = compose_chunk(spec, PreparedInputs(draft.source), recipe.masks.binary_threshold)
+    chunk = compose_chunk(spec, PreparedInputs(draft.source), recipe.drawing)
     depth = None
     if stage and model:
-        depths = model.predict(chunk.images)
+        if stage.settings.of == "stored":
+            chunk = draft.encoder.encode_images(chunk)
+        chunk = model.estimate(chunk)
+        depths = chunk.depths
+        assert depths is not None  # the model has just made them
         _check_depth(stage, spec, depths)
         depth = _depth_info(stage, depths)
-        chunk = dataclasses.replace(chunk, depths=depths)
     encoded = draft.encoder.encode(chunk)
     examples = encoded.key.examples - len(encoded.tally.left_out)
     return Probe(depth, len(encoded.records) / examples, encoded.tally.empty_masks / examples)

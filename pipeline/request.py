@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.inputs import InputFolders
+from pipeline.inputs import SAME_NAME, InputFolders
 from pipeline.recipes import Recipe, load_recipe
 from transforms.depth import BuiltinModel, ModelChoice, parse_model
 from transforms.io.files import AnyPath, checked_path
@@ -34,6 +34,7 @@ class Request:
         foregrounds: AnyPath,
         *,
         masks: AnyPath | None = None,
+        mask_name: str = SAME_NAME,
         recipe: AnyPath | Recipe = DEFAULT_RECIPE,
         settings: Mapping[str, Any] | Iterable[str] = (),
         depth_model: str | None = DEFAULT_MODEL,
@@ -41,13 +42,15 @@ class Request:
     ) -> Request:
         """Makes a request of what the command line or a program names.
 
-        `recipe` and `settings`: as `load_recipe` takes them. `depth_model`: as --depth-model.
+        `mask_name`: as `InputFolders` has it. `recipe` and `settings`: as `load_recipe` takes them.
+        `depth_model`: as --depth-model.
         Raises UserError for a recipe, a model or a path that cannot be used.
         """
         folders = InputFolders(
             checked_path(backgrounds),
             checked_path(foregrounds),
             None if masks is None else checked_path(masks),
+            mask_name,
         )
         return cls(
             folders,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,3 +105,9 @@ def with_depth(folders: InputFolders, tmp_path_factory: pytest.TempPathFactory) 
     grey = keras.layers.Conv2D(1, 1, kernel_initializer=keras.initializers.Constant(1 / 3))(half)
     keras.Model(picture, keras.layers.Rescaling(2.0, offset=1.0)(grey)).save(folder / "m.keras")
     return make_dataset(folders, folder / "made", depth_model=f"keras:{folder / 'm.keras'}")
+
+
+def run_python(code: str) -> None:
+    """Fails where the code fails, in a process of its own."""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

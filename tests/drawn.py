@@ -80,7 +80,7 @@ class World:
         """As prepared, and what was told of it and of its mask."""
         prepared = self.prepare(*settings, masks=masks)
         findings = [each for each in prepared.findings if each.file.startswith(name)]
-        return PreparedInputs(prepared.source).foreground(name, False), findings
+        return PreparedInputs(prepared.source).foreground(name), findings
 
 
 def told(findings: list[Finding]) -> str:

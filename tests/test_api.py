@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,7 @@ import depthmask
 from pipeline.cli import main
 from pipeline.inputs import InputFolders
 from pipeline.recipes import load_recipe
-from tests.conftest import ONE_WORKER, SMALL, file_bytes
+from tests.conftest import ONE_WORKER, SMALL, file_bytes, run_python
 
 SETTINGS = {
     "canvas": {"width": 48, "height": 40},
@@ -22,11 +20,6 @@ SETTINGS = {
     "shards.examples": 20,
     "shards.chunk": 7,
 }
-
-
-def run_python(code: str) -> None:
-    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
 
 
 def test_generate_makes_what_the_command_makes(
@@ -110,8 +103,8 @@ def test_importing_depthmask_is_quick():
         "import sys, depthmask\n"
         "heavy = {'apache_beam', 'tensorflow', 'numpy', 'PIL', 'pydantic', 'pipeline'}\n"
         "assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()\n"
-        "assert {'generate', 'export', 'load', 'read_info'} <= set(dir(depthmask))\n"
-        "depthmask.load, depthmask.read_info\n"
+        "assert {'generate', 'export', 'load', 'open'} <= set(dir(depthmask))\n"
+        "depthmask.load, depthmask.open\n"
         "assert 'apache_beam' not in sys.modules\n"
     )
 

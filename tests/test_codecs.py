@@ -11,6 +11,7 @@ from transforms.codecs import (
     Compression,
     ImageCodec,
     MaskCodec,
+    decode_image,
     encode_binary_mask,
     encode_image,
     encode_mask,
@@ -157,3 +158,17 @@ def test_pictures_become_the_same_bytes_on_any_machine():
         encoded += [encode_png(pixels, compression), encode_png(deep, compression)]
         encoded.append(encode_binary_mask(mask, compression))
     assert [f"{zlib.crc32(data):08x}" for data in encoded] == CHECKSUMS
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("codec", [ImageCodec(format="png"), ImageCodec(quality=30)])
+def test_pictures_are_decoded_as_pillow_and_tensorflow_do(channels: int, codec: ImageCodec):
+    for shape in ((160, 160), (33, 250), (7, 8)):
+        data = encode_image(scene(*shape, channels), codec)
+        found = decode_image(data)
+        assert found.shape == (*shape, channels) and found.dtype == np.uint8
+        with Image.open(io.BytesIO(data)) as image:
+            np.testing.assert_array_equal(found.reshape(np.asarray(image).shape), image)
+        if codec.format == "jpeg":
+            theirs = tf.io.decode_jpeg(data, dct_method="INTEGER_ACCURATE")
+            np.testing.assert_array_equal(found, theirs)

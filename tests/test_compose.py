@@ -1,12 +1,23 @@
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from depthmask.records import parse_example, unframe_records
 from transforms.codecs import channels_last
-from transforms.cutout import Cutout, Stamp, binarise, paste, paste_mask, resize
-from transforms.io.records import parse_example, unframe_records
+from transforms.cutout import (
+    SWAPS_SIDES,
+    Cutout,
+    MaskLevels,
+    Stamp,
+    Transform,
+    binarise,
+    paste,
+    paste_mask,
+    resize,
+)
 from transforms.prepared import decode_foreground, foreground_record
 
 RNG = np.random.default_rng(11)
@@ -24,7 +35,7 @@ def cutout_of(foreground: Image.Image) -> Cutout:
 
 def pasted(background: Image.Image, cutout: Cutout, x: int, y: int) -> bytes:
     canvas = channels_last(background).copy()
-    paste(canvas, Stamp.of(cutout, threshold=128), x, y)
+    paste(canvas, Stamp.of(cutout, MaskLevels(128)), x, y)
     return canvas.tobytes()
 
 
@@ -85,15 +96,53 @@ def test_grey_composites_are_pillows_paste_too():
     assert pasted(background, cutout, 4, 5) == expected.tobytes()
 
 
-def test_mirroring_mirrors_every_part():
+@pytest.mark.parametrize(
+    ("transform", "expected"),
+    [
+        ("left_right", lambda pixels: pixels[:, ::-1]),
+        ("top_bottom", lambda pixels: pixels[::-1]),
+        ("rotate_90", np.rot90),
+        ("rotate_180", lambda pixels: np.rot90(pixels, 2)),
+        ("rotate_270", lambda pixels: np.rot90(pixels, 3)),
+        ("transpose", lambda pixels: np.swapaxes(pixels, 0, 1)),
+        ("transverse", lambda pixels: np.rot90(np.swapaxes(pixels, 0, 1), 2)),
+    ],
+)
+def test_transforming_transforms_every_part(
+    transform: Transform, expected: Callable[[np.ndarray], np.ndarray]
+):
     cutout = cutout_of(picture(9, 14, 4))
-    mirrored = cutout.mirrored()
+    found = cutout.transformed(transform)
     for part, other in (
-        (cutout.colour, mirrored.colour),
-        (cutout.alpha, mirrored.alpha),
-        (cutout.mask, mirrored.mask),
+        (cutout.colour, found.colour),
+        (cutout.alpha, found.alpha),
+        (cutout.mask, found.mask),
     ):
-        assert (np.asarray(part)[:, ::-1] == np.asarray(other)).all()
+        np.testing.assert_array_equal(expected(np.asarray(part)), other)
+    assert (found.colour.size != cutout.colour.size) == (transform in SWAPS_SIDES)
+
+
+def test_levels_are_cut_dithered_squared_or_kept():
+    levels = RNG.integers(0, 256, (40, 50)).astype(np.uint8)
+    image = Image.fromarray(levels)
+    through_itself = Image.new("L", image.size)
+    through_itself.paste(image, (0, 0), image)
+    for found, expected in (
+        (MaskLevels(threshold=99), np.where(levels >= 99, 255, 0)),
+        (MaskLevels(dither=True), np.asarray(image.convert("1")) * 255),
+        (MaskLevels(squared=True), np.asarray(through_itself)),
+        (MaskLevels(), levels),
+    ):
+        np.testing.assert_array_equal(found.apply(levels), expected)
+
+
+def test_colours_and_mask_are_resized_each_by_its_filter():
+    cutout = cutout_of(picture(40, 33, 4))
+    resized = resize(cutout, 20, 25, "bilinear", "nearest")
+    alpha = cutout.alpha.resize((20, 25), Image.Resampling.BILINEAR)
+    mask = cutout.alpha.resize((20, 25), Image.Resampling.NEAREST)
+    assert resized.alpha.tobytes() == alpha.tobytes()
+    np.testing.assert_array_equal(resized.mask, mask)
 
 
 def test_resizing_leaves_no_seam_from_colours_beneath_transparency():
@@ -117,7 +166,7 @@ def test_a_mask_that_is_the_alpha_is_resized_as_any_other(
     cutout = decode_foreground(parse_example(record))
     assert cutout.mask_is_alpha
     if flip:
-        cutout = cutout.mirrored()
+        cutout = cutout.transformed("left_right")
     resized = resize(cutout, *size)
     expected = Image.fromarray(cutout.mask).resize(size, Image.Resampling.LANCZOS)
     assert (resized.mask == np.asarray(expected)).all()

@@ -15,9 +15,9 @@ import tensorflow_datasets as tfds
 from PIL import Image, ImageOps
 
 import depthmask
+from depthmask.records import parse_example, unframe_records
 from pipeline.inputs import InputFolders
 from tests.conftest import draw_inputs, file_bytes, make_dataset
-from transforms.io.records import parse_example, unframe_records
 
 
 def records(dataset: Path) -> list[dict[str, bytes | int]]:
@@ -40,15 +40,14 @@ def test_the_folder_holds_what_it_should_and_nothing_else(dataset: Path):
     )
 
 
-def test_a_composite_can_be_made_again_from_the_users_files(folders: InputFolders, dataset: Path):
+def test_a_composite_can_be_made_again_from_the_users_files(folders: InputFolders, tmp_path: Path):
     """With nothing of depthmask's but the record: open, fit, mirror, paste, save."""
-    for features in records(dataset)[:20]:
+    native = make_dataset(folders, tmp_path / "native", "foregrounds.size={mode: native}")
+    for features in records(native)[:20]:
         background = Image.open(f"{folders.backgrounds}/{features['background'].decode()}.png")
         foreground = Image.open(f"{folders.foregrounds}/{features['foreground'].decode()}.png")
+        assert foreground.size == (features["width"], features["height"])
         image = ImageOps.fit(background, (48, 40), Image.Resampling.LANCZOS)
-        size = (features["width"], features["height"])
-        if foreground.size != size:
-            foreground = foreground.resize(size, Image.Resampling.LANCZOS)
         if features["flip"]:
             foreground = ImageOps.mirror(foreground)
         image.paste(foreground, (features["x"], features["y"]), foreground)
@@ -183,14 +182,24 @@ def test_importing_the_reader_loads_no_beam(dataset: Path):
             "splits={by: background, fractions: {train: 0.5, test: 0.5}}",
         ),
         ("masks.format=jpeg", "masks.quality=30", "masks.channels=3"),
+        ("splits={by: both, fractions: {train: 0.6, test: 0.4}, between: mixed}",),
         (
             "masks={format: jpeg, soft: true, source: colour, range: [1, 255]}",
             "placements={region: range, x: [1, 20], y: [1, 30], per_pair: 3}",
         ),
+        (
+            "canvas={width: 48, height: 40, fit: pad, pad_colour: [9, 200, 30], filter: bicubic}",
+            "foregrounds={scale: [0.6, 1.2], scale_each: foreground, filter: bilinear}",
+            "image.format=png",
+            "masks={source: alpha, without_black: true, dither: true, filter: nearest}",
+            "placements={per_pair: 7, half_open: true, transforms: [rotate_90, transpose]}",
+        ),
+        ("masks={soft: true, squared: true, optimize: true}", "placements.transforms=[top_bottom]"),
     ],
     ids=[
         *("grey-png", "soft-scaled-anywhere", "distinct-shared-by-background"),
-        *("jpeg-masks-of-3-channels", "masks-by-colour-in-a-range"),
+        *("jpeg-masks-of-3-channels", "split-by-both", "masks-by-colour-in-a-range"),
+        *("padded-turned-dithered", "squared-upside-down"),
     ],
 )
 def test_other_recipes_are_right_too(

@@ -347,7 +347,7 @@ def test_stored_depth_is_read_as_what_it_means(
             meant = (meant - meant.min()) / np.ptp(meant)
         found = example["depth"][..., 0]
         assert np.quantile(np.abs(found - meant), 0.99) < loss
-    about = depthmask.read_info(str(made)).manifest.depth
+    about = depthmask.open(made).manifest.depth
     assert about is not None and about.unit is None
     assert about.quantity == ("depth" if relative else "inverse_depth")
     theirs = next(iter(tfds.builder_from_directory(str(made)).as_dataset("train")))["depth"]
@@ -356,6 +356,23 @@ def test_stored_depth_is_read_as_what_it_means(
     assert ours.shape == (20, 24, 3 if "plasma8" in settings[0] else 1)
     statistics = json.loads((made / "statistics.json").read_text())["depth"]
     assert len(statistics["mean"]) == ours.shape[-1]
+
+
+@pytest.mark.parametrize("colour", ["rgb", "grey"])
+def test_the_model_may_see_composites_as_they_are_stored(
+    folders: InputFolders, tmp_path: Path, small: str, colour: str
+):
+    made = make_dataset(
+        folders,
+        tmp_path / "made",
+        *("depth.of=stored", "image.quality=20", f"canvas.colour={colour}"),
+        depth_model=small,
+    )
+    for example in depthmask.load(str(made), "train").as_numpy_iterator():
+        seen = np.broadcast_to(example["image"], (1, 40, 48, 3))
+        np.testing.assert_allclose(example["depth"][..., 0], expected_depth(seen)[0], atol=0.0006)
+    assert "estimated on the composites as stored" in (made / "README.md").read_text("utf-8")
+    assert [check for check in verify_dataset(str(made)) if check.problems] == []
 
 
 # Depth that is not finite

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from depthmask.records import parse_example, read_records
 from tests.drawn import World, ball, png, tiff, told, wall
-from transforms.io.records import parse_example, read_records
 
 # Chromaticities of red, green and blue, as CIE xy.
 ADOBE = ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import struct
@@ -352,7 +353,7 @@ def test_the_same_picture_under_two_names_is_told(world: World):
     assert "is the same picture as copy.bmp. Is it there twice by mistake?" in told(findings)
 
 
-@pytest.mark.parametrize("by", ["background", "foreground"])
+@pytest.mark.parametrize("by", ["background", "foreground", "both"])
 def test_twins_go_to_one_split_where_splits_have_none_in_common(world: World, by: str):
     from pipeline.plan import Plan
     from pipeline.recipes import load_recipe
@@ -366,14 +367,14 @@ def test_twins_go_to_one_split_where_splits_have_none_in_common(world: World, by
     recipe = load_recipe("default", ["canvas={width: 96, height: 80}", settings])
     source = prepared.source
     splits = Plan(recipe, source.backgrounds, source.foregrounds).splits
-    pictures = source.backgrounds if by == "background" else source.foregrounds
-    seen = [{pictures[i].pixels for i in getattr(s, f"{by}s")} for s in splits.values()]
-    assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
-    dealt = [i for split in splits.values() for i in getattr(split, f"{by}s")]
-    assert sorted(dealt) == list(range(len(pictures)))
-    counts = [len(getattr(split, f"{by}s")) for split in splits.values()]
-    shares = zip(counts, (0.6, 0.2, 0.2), strict=True)
-    assert all(abs(count - share * 12) <= 2 for count, share in shares)
+    for side in ("background", "foreground") if by == "both" else (by,):
+        pictures = getattr(source, f"{side}s")
+        dealt = [getattr(split.blocks[0], f"{side}s") for split in splits.values()]
+        seen = [{pictures[i].pixels for i in mine} for mine in dealt]
+        assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
+        assert sorted(itertools.chain(*dealt)) == list(range(len(pictures)))
+        shares = zip(map(len, dealt), (0.6, 0.2, 0.2), strict=True)
+        assert all(abs(count - share * 12) <= 2 for count, share in shares)
 
 
 def test_twins_that_leave_a_split_empty_are_an_error(world: World):

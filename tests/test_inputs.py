@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from depthmask.errors import UserError
-from pipeline.inputs import InputFolders, PreparedSet, log_findings, prepare_inputs
+from pipeline.inputs import SAME_NAME, InputFolders, PreparedSet, log_findings, prepare_inputs
 from pipeline.inputs.folders import safe_name
 from pipeline.recipes import load_recipe
 from transforms.prepared import PreparedInputs
@@ -47,12 +48,19 @@ class Folders:
         path.parent.mkdir(parents=True, exist_ok=True)
         image.save(path)
 
-    def prepare(self, *settings: str, masks: bool = False, skip_bad: bool = False) -> PreparedSet:
+    def prepare(
+        self,
+        *settings: str,
+        masks: bool = False,
+        mask_name: str = SAME_NAME,
+        skip_bad: bool = False,
+    ) -> PreparedSet:
         return prepare_inputs(
             InputFolders(
                 str(self.root / "backgrounds"),
                 str(self.root / "foregrounds"),
                 str(self.root / "masks") if masks else None,
+                mask_name,
             ),
             load_recipe("default", [*CANVAS, *settings]),
             str(self.root / "out"),
@@ -250,7 +258,7 @@ def test_a_mask_file_is_the_mask_and_the_transparency_of_an_opaque_foreground(go
     good.put("masks/photo.png", mask)
     prepared = good.prepare("foregrounds.size={mode: native}", masks=True)
     inputs = PreparedInputs(prepared.source)
-    photo, chair = inputs.foreground("photo", False), inputs.foreground("chair", False)
+    photo, chair = inputs.foreground("photo"), inputs.foreground("chair")
     assert (photo.mask == np.asarray(mask)).all() and (chair.mask == np.asarray(mask)).all()
     assert (np.asarray(photo.alpha) == np.asarray(mask)).all()
     assert (np.asarray(chair.alpha) == np.asarray(cutout().getchannel("A"))).all()
@@ -263,7 +271,7 @@ def test_a_mask_by_colour_is_where_no_channel_is_black(good: Folders):
     good.put("foregrounds/chair.png", image)
     settings = "foregrounds.size={mode: native}", "masks={source: colour, range: [1, 255]}"
     prepared = good.prepare(*settings)
-    mask = PreparedInputs(prepared.source).foreground("chair", False).mask
+    mask = PreparedInputs(prepared.source).foreground("chair").mask
     assert mask[5, 5] == 0 and mask[0, 0] == 0 and mask[4, 4] == 255
     assert np.count_nonzero(mask) == 10 * 6 - 1
 
@@ -273,7 +281,7 @@ def test_an_opaque_foreground_is_cut_out_by_colour(good: Folders):
     image.paste((200, 40, 30), (3, 3, 13, 9))
     good.put("foregrounds/chair.png", image)
     prepared = good.prepare("foregrounds.size={mode: native}", "masks.source=colour")
-    found = PreparedInputs(prepared.source).foreground("chair", False)
+    found = PreparedInputs(prepared.source).foreground("chair")
     assert (np.asarray(found.alpha) == found.mask).all() and found.mask[5, 5] == 255
 
 
@@ -313,6 +321,43 @@ def test_a_foreground_without_a_mask_is_an_error(good: Folders):
     good.put("masks/table.png", Image.new("L", (16, 12), 255))
     with pytest.raises(UserError, match=r"^1 bad input;(?s:.*)chair.png: has no mask of its name"):
         good.prepare(masks=True)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "masks"),
+    [
+        ("mask_{name}", ["mask_fg_001.png", "mask_fg_002.png"]),
+        ("{name}_mask", ["fg_001_mask.png", "fg_002_mask.png"]),
+        ("mask{number}", ["mask001.jpg", "mask002.jpg"]),
+    ],
+)
+def test_masks_are_found_by_a_pattern(
+    good: Folders, pattern: str, masks: list[str], caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("INFO", "depthmask")
+    (good.root / "foregrounds" / "chair.png").unlink()
+    for name, mask in zip(("fg_001", "fg_002"), masks, strict=True):
+        good.put(f"foregrounds/{name}.png", cutout())
+        good.put(f"masks/{mask}", cutout().getchannel("A"))
+    with pytest.raises(UserError, match=re.escape(f"found by --mask-name '{pattern}'? Add it")):
+        good.prepare(masks=True)
+    prepared = good.prepare(masks=True, mask_name=pattern)
+    assert [picture.name for picture in prepared.source.foregrounds] == ["fg_001", "fg_002"]
+    said = f"2 masks are found by --mask-name {pattern}, such as {masks[0]} of fg_001"
+    assert said in caplog.text
+
+
+def test_a_pattern_for_masks_is_checked(good: Folders):
+    with pytest.raises(UserError, match="goes with --masks"):
+        good.prepare(mask_name="mask_{name}")
+    for pattern in ("mask", "{name}{x}", "masks/{name}"):
+        with pytest.raises(UserError, match=r"give a name with \{name\} or \{number\} in it"):
+            good.prepare(masks=True, mask_name=pattern)
+    for name in ("a1", "b1"):
+        good.put(f"foregrounds/{name}.png", cutout())
+    good.put("masks/mask1.png", cutout().getchannel("A"))
+    with pytest.raises(UserError, match=r"b1.png: has the mask of a1.png: mask1.png(?s:.*)chair"):
+        good.prepare(masks=True, mask_name="mask{number}")
 
 
 def test_masks_without_a_foreground_are_one_warning(good: Folders):
@@ -364,7 +409,7 @@ def test_a_canvas_may_be_grey(good: Folders):
     prepared = good.prepare("canvas.colour=grey")
     inputs = PreparedInputs(prepared.source)
     assert inputs.background("wall").shape[2] == 1
-    assert inputs.foreground("chair", False).colour.mode == "L"
+    assert inputs.foreground("chair").colour.mode == "L"
     assert len(prepared.tally.moments["backgrounds"].sums) == 1
 
 

@@ -129,7 +129,7 @@ def test_transparency_of_every_mode_is_kept(world: World, mode: str):
     if mode == "PA":
         image = Image.merge("RGBA", (grey, grey, grey, alpha)).quantize(4)
     image.convert("RGBA" if mode == "RGBA" else image.mode).save(world.root / "f/grey.png")
-    read = world.read(NATIVE).foreground("grey", False)
+    read = world.read(NATIVE).foreground("grey")
     assert (read.colour.mode, read.alpha.mode) == ("RGB", "L")
     assert (np.asarray(read.alpha) == np.asarray(alpha)).all()
     assert read.colour.getpixel((8, 6)) == (90, 90, 90)
@@ -140,7 +140,7 @@ def test_a_transparent_colour_is_transparency(world: World, mode: str, colour):
     image = Image.new(mode, (16, 12))
     image.paste(colour, (3, 3, 13, 9))
     image.save(world.root / "f/keyed.png", transparency=(0, 0, 0) if mode == "RGB" else 0)
-    alpha = np.asarray(world.read(NATIVE).foreground("keyed", False).alpha)
+    alpha = np.asarray(world.read(NATIVE).foreground("keyed").alpha)
     assert (alpha[3:9, 3:13] == 255).all() and (alpha == 255).sum() == 60
 
 
@@ -152,7 +152,7 @@ def test_masks_of_every_mode_say_the_same(world: World, mode: str):
     if stored is None:
         stored = Image.fromarray(np.asarray(mask).astype(np.uint16) * 257)
     stored.save(world.root / "m/chair.png")
-    read = world.read(NATIVE, masks=True).foreground("chair", False)
+    read = world.read(NATIVE, masks=True).foreground("chair")
     assert (read.mask == np.asarray(mask)).all()
 
 
@@ -160,7 +160,7 @@ def test_a_white_shape_on_transparency_is_a_mask_of_the_shape(world: World):
     mask = Image.new("RGBA", (16, 12), (255, 255, 255, 0))
     mask.paste((255, 255, 255, 255), (4, 4, 8, 8))
     mask.save(world.root / "m/chair.png")
-    read = world.read(NATIVE, masks=True).foreground("chair", False).mask
+    read = world.read(NATIVE, masks=True).foreground("chair").mask
     assert (read == 255).sum() == 16
 
 
@@ -195,9 +195,7 @@ def test_a_foreground_that_would_be_drawn_gigantic_is_a_bad_input(world: World, 
     def no_memory(*_):
         raise MemoryError
 
-    monkeypatch.setattr(
-        "pipeline.inputs.foregrounds.resize", no_memory
-    )  # as it does, without the waiting
+    monkeypatch.setattr("transforms.cutout.resize", no_memory)  # as it does, without the waiting
     (world.root / "f/chair.png").unlink()
     line = np.full((1, 2000, 4), 255, np.uint8)
     line[0, 0, 3] = 0
@@ -215,8 +213,8 @@ def test_prepared_pictures_read_back_with_the_same_pixels(world: World):
     Image.fromarray(foreground).save(world.root / "f/noise.png")
     inputs = world.read(NATIVE)
     assert (inputs.background("noise") == background).all()
-    for flip, expected in ((False, foreground), (True, foreground[:, ::-1])):
-        read = inputs.foreground("noise", flip)
+    for transform, expected in ((None, foreground), ("left_right", foreground[:, ::-1])):
+        read = inputs.foreground("noise", transform)
         assert (np.asarray(read.colour) == expected[..., :3]).all()
         assert (np.asarray(read.alpha) == expected[..., 3]).all()
         assert (read.mask == expected[..., 3]).all()

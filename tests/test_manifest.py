@@ -103,7 +103,7 @@ def test_a_dataset_is_described_by_its_manifest(dataset: Path):
         file.name for file in dataset.glob("depthmask-*")
     }
     assert all(is_dataset_file(file.name) for file in dataset.iterdir())
-    info = depthmask.read_info(str(dataset))
+    info = depthmask.open(dataset)
     assert info.manifest == manifest == open_dataset(str(dataset)).manifest
     statistics = json.loads((dataset / "statistics.json").read_text())
     assert statistics.keys() == info.statistics.keys()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from depthmask.errors import UserError
-from pipeline.plan import check_fits
+from pipeline.plan import check_fits, foreground_scale
 from pipeline.plan.placement import Boxes, name_key, place
 from pipeline.recipes import Recipe, load_recipe
 
@@ -33,6 +33,14 @@ def test_inside_is_never_cropped_and_reaches_every_edge():
     boxes = places(recipe("placements.per_pair=5000"))
     assert boxes.x.min() == 0 and (boxes.x + boxes.width).max() == 100
     assert boxes.y.min() == 0 and (boxes.y + boxes.height).max() == 80
+
+
+def test_half_open_comes_short_of_the_right_and_lower_edge():
+    boxes = places(recipe("placements={half_open: true, per_pair: 5000}"))
+    assert boxes.x.min() == 0 and (boxes.x + boxes.width).max() == 99
+    assert boxes.y.min() == 0 and (boxes.y + boxes.height).max() == 79
+    with pytest.raises(UserError, match=r"80 pixels high and cannot lie inside .* short of its"):
+        check_fits(recipe("placements.half_open=true"), 30, 80)
 
 
 def test_anywhere_has_its_centre_on_the_canvas_and_reaches_over_every_edge():
@@ -88,6 +96,33 @@ def test_a_flip_has_its_own_places_or_shares_them():
     assert places(shared).x.tolist() == places(shared, flip=True).x.tolist()
 
 
+def test_transforms_take_turns_and_keep_inside_what_they_turn():
+    turns = "[top_bottom, rotate_90, rotate_180, transverse]"
+    rules = f"placements={{per_pair: 4000, transforms: {turns}}}"
+    plain, flipped = places(recipe(rules)), places(recipe(rules), flip=True)
+    assert set(plain.width) == {WIDTH} and set(plain.height) == {HEIGHT}
+    for number in range(4):
+        swapped = number in (1, 3)
+        width, height = (HEIGHT, WIDTH) if swapped else (WIDTH, HEIGHT)
+        x, y = flipped.x[number::4], flipped.y[number::4]
+        assert set(flipped.width[number::4]) == {width}
+        assert set(flipped.height[number::4]) == {height}
+        assert (x.min(), x.max(), y.min(), y.max()) == (0, 100 - width, 0, 80 - height)
+    check_fits(recipe(rules), 60, 70)
+    with pytest.raises(UserError, match="90 pixels high and cannot lie inside a canvas 100×80"):
+        check_fits(recipe(rules), 90, 20)
+
+
+def test_a_scale_for_each_foreground_is_its_own_and_no_examples():
+    scaled = "foregrounds={size: {mode: native}, scale: [0.5, 2.0], scale_each: foreground}"
+    scales = [foreground_scale(recipe(scaled), f"fg{i}") for i in range(300)]
+    assert 0.5 <= min(scales) < 0.55 and 1.9 < max(scales) <= 2.0
+    assert scales == [foreground_scale(recipe(scaled), f"fg{i}") for i in range(300)]
+    assert foreground_scale(recipe(scaled, "seed=1"), "fg0") != scales[0]
+    assert set(places(recipe(scaled)).width) == {WIDTH}
+    assert foreground_scale(recipe("foregrounds.scale=[0.5, 2.0]"), "fg0") == 1
+
+
 def test_places_depend_on_seed_background_foreground_and_number():
     base = places(recipe()).x.tolist()
     assert places(recipe()).x.tolist() == base
@@ -112,6 +147,6 @@ def test_room_is_checked():
         check_fits(recipe(), 101, 80)
     with pytest.raises(UserError, match="120 pixels high"):
         check_fits(recipe("foregrounds.scale=[1.0, 1.5]"), 10, 80)
-    with pytest.raises(UserError, match=r"11 distinct places high.*20 are asked for"):
+    with pytest.raises(UserError, match=r"only 11 distinct places for it down .*20 are asked for"):
         check_fits(recipe("placements.distinct=true"), 30, 70)
     check_fits(recipe("placements.region=anywhere"), 500, 500)

@@ -1,3 +1,4 @@
+import itertools
 from collections import Counter
 
 import pytest
@@ -69,6 +70,34 @@ def test_a_split_by_picture_shares_none(side: str):
     )
     assert len(train) == len(test) == 5 and not train & test
     assert len(examples(dealt)) == len({placement.id for placement in examples(dealt)}) == 1000
+
+
+def test_a_split_by_both_shares_neither_backgrounds_nor_foregrounds():
+    both = "splits={by: both, fractions: {train: 0.6, val: 0.2, test: 0.2}, between: mixed}"
+    dealt = plan(both, foregrounds=5)
+    assert list(dealt.splits) == ["train", "val", "test", "mixed"]
+    seen = {
+        split: [
+            {getattr(p, side) for p in examples(dealt, split)}
+            for side in ("background", "foreground")
+        ]
+        for split in dealt.splits
+    }
+    for one, other in itertools.combinations(("train", "val", "test"), 2):
+        assert not seen[one][0] & seen[other][0] and not seen[one][1] & seen[other][1]
+    assert {split: dealt.splits[split].examples for split in seen} == {
+        "train": 6 * 3 * 10,
+        "val": 2 * 1 * 10,
+        "test": 2 * 1 * 10,
+        "mixed": (10 * 5 - 18 - 2 - 2) * 10,
+    }
+    everything = {p.id for p in examples(plan(foregrounds=5))}
+    assert {p.id for p in examples(dealt)} == everything
+    kept = {p.id for split in ("train", "val", "test") for p in examples(dealt, split)}
+    left_out = plan(
+        "splits={by: both, fractions: {train: 0.6, val: 0.2, test: 0.2}}", foregrounds=5
+    )
+    assert {p.id for p in examples(left_out)} == kept
 
 
 def test_each_shard_is_a_fair_sample():

@@ -14,10 +14,11 @@ from pipeline.inputs import prepare_inputs
 from pipeline.recipes import load_recipe
 from tests.conftest import draw_inputs
 from transforms import prepared
-from transforms.cutout import Cutout
+from transforms.cutout import Cutout, Transform
 from transforms.prepared import PictureCache, PreparedInputs, PreparedSource
 
 CAPACITY = 100_000
+TRANSFORMS: tuple[Transform | None, ...] = (None, "left_right")
 SETTINGS = (
     "canvas={width: 96, height: 96}",
     "foregrounds={size: {mode: native}, scale: [0.5, 4]}",
@@ -47,13 +48,13 @@ def test_pictures_that_are_kept_stay_within_the_bound(
     read: list[weakref.ref[Cutout]] = []
     names = [picture.name for picture in source.foregrounds]
     for name in names:
-        for flip in (False, True):
-            read.append(weakref.ref(inputs.foreground(name, flip)))
+        for transform in TRANSFORMS:
+            read.append(weakref.ref(inputs.foreground(name, transform)))
             alive = sum(bytes_of(cutout) for ref in read if (cutout := ref()))
             del cutout
             assert alive == inputs.kept_foregrounds.bytes <= CAPACITY
     assert 2 <= len(inputs.kept_foregrounds) < len(read)
-    assert inputs.foreground(names[-1], True) is read[-1]()
+    assert inputs.foreground(names[-1], "left_right") is read[-1]()
     for picture in source.backgrounds:
         inputs.background(picture.name)
     assert len(inputs.kept_backgrounds) == CAPACITY // (96 * 96 * 3)
@@ -76,7 +77,7 @@ def test_threads_at_once_get_the_right_pictures(
     source: PreparedSource, monkeypatch: pytest.MonkeyPatch
 ):
     expected = {
-        picture.name: np.asarray(PreparedInputs(source).foreground(picture.name, True).mask)
+        picture.name: np.asarray(PreparedInputs(source).foreground(picture.name, "left_right").mask)
         for picture in source.foregrounds
     }
     monkeypatch.setattr(prepared, "CACHE_BYTES", CAPACITY)
@@ -85,7 +86,7 @@ def test_threads_at_once_get_the_right_pictures(
 
     def read(seed: int) -> None:
         for name in np.random.default_rng(seed).choice(list(expected), 60):
-            if (inputs.foreground(str(name), True).mask != expected[name]).any():
+            if (inputs.foreground(str(name), "left_right").mask != expected[name]).any():
                 wrong.append(name)
 
     threads = [threading.Thread(target=read, args=(seed,)) for seed in range(8)]

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from transforms.io.records import (
+from depthmask.records import (
     frame_record,
     parse_example,
     read_records,

@@ -35,12 +35,13 @@ import hashlib, os, sys
 import depthmask
 import tensorflow as tf
 
-digest = hashlib.sha256()
+digest, counts = hashlib.sha256(), {"train": 0, "test": 0}
 for split in ("train", "test"):
     for example in depthmask.load(sys.argv[1], split, background_image=True):
+        counts[split] += 1
         for name in sorted(example):
             digest.update(tf.io.serialize_tensor(example[name]).numpy())
-print(depthmask.read_info(sys.argv[1]).splits, digest.hexdigest(), flush=True)
+print(counts, digest.hexdigest(), flush=True)
 os._exit(0)  # tensorflow-io's S3 file system aborts as a process ends by itself
 """
 

@@ -107,7 +107,7 @@ def test_a_worker_that_is_killed_ends_the_run_with_the_cause(
     workers = [
         child.pid
         for child in psutil.Process(process.pid).children(recursive=True)
-        if "pipeline.processes.worker" in child.cmdline()
+        if any("processes/worker.py" in argument for argument in child.cmdline())
     ]
     os.kill(workers[-1], signal.SIGKILL)
     text, _ = process.communicate(timeout=60)

@@ -9,8 +9,8 @@ from pathlib import Path
 import google_crc32c
 import pytest
 
+from depthmask.records import frame_record, parse_example, serialize_example, unframe_records
 from pipeline.dataset import verify_dataset
-from transforms.io.records import frame_record, parse_example, serialize_example, unframe_records
 
 SHARD = "depthmask-train.tfrecord-00001-of-00004"
 

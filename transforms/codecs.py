@@ -44,6 +44,7 @@ class MaskCodec(BaseModel):
 
     format: Literal["png", "jpeg"] = "png"
     quality: int = Field(90, ge=1, le=100, description="JPEG quality")
+    optimize: bool = Field(False, description="JPEG: optimal Huffman tables, smaller and slower")
     channels: Literal[1, 3] = Field(1, description="3: the same grey three times")
 
 
@@ -79,6 +80,17 @@ def encode_image(pixels: np.ndarray, codec: ImageCodec, compression: Compression
     )
 
 
+def decode_image(data: bytes) -> np.ndarray:
+    """Returns the pixels, uint8 [H, W, C], of a picture that `encode_image` wrote with 8 bits.
+
+    JPEG is decoded by its encoder's library, with the accurate transform, as Pillow and
+    `depthmask.load` do.
+    """
+    if data.startswith(_PNG_SIGNATURE):
+        return channels_last(open_image(data))
+    return np.atleast_3d(imagecodecs.jpeg8_decode(data))
+
+
 def encode_mask(
     mask: np.ndarray, codec: MaskCodec, binary: bool, compression: Compression = "fast"
 ) -> bytes:
@@ -86,7 +98,7 @@ def encode_mask(
     if binary and codec.format == "png" and codec.channels == 1:
         return encode_binary_mask(mask, compression)
     pixels = np.broadcast_to(mask[..., None], (*mask.shape, codec.channels))
-    image = ImageCodec(format=codec.format, quality=codec.quality)
+    image = ImageCodec(format=codec.format, quality=codec.quality, optimize=codec.optimize)
     return encode_image(np.ascontiguousarray(pixels), image, compression)
 
 

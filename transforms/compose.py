@@ -9,19 +9,18 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.utils.shared import Shared
 
-from transforms.cutout import paste, paste_mask
+from transforms.cutout import Drawing, paste, paste_mask
 from transforms.elements import ChunkSpec, ComposedChunk
 from transforms.prepared import PreparedInputs, PreparedSource
 
 
-def compose_chunk(spec: ChunkSpec, inputs: PreparedInputs, threshold: int | None) -> ComposedChunk:
-    """Draws every example of a chunk into arrays; masks are soft where `threshold` is None."""
+def compose_chunk(spec: ChunkSpec, inputs: PreparedInputs, drawing: Drawing) -> ComposedChunk:
+    """Draws every example of a chunk into arrays."""
     height, width, channels = inputs.background(spec.placements[0].background).shape
     images = np.empty((len(spec.placements), height, width, channels), np.uint8)
     masks = np.zeros(images.shape[:3], np.uint8)
     for placement, image, mask in zip(spec.placements, images, masks, strict=True):
-        size = placement.width, placement.height
-        stamp = inputs.stamp(placement.foreground, placement.flip, size, threshold)
+        stamp = inputs.stamp(placement, drawing)
         image[...] = inputs.background(placement.background)
         paste(image, stamp, placement.x, placement.y)
         paste_mask(mask, stamp.label, placement.x, placement.y)
@@ -29,9 +28,9 @@ def compose_chunk(spec: ChunkSpec, inputs: PreparedInputs, threshold: int | None
 
 
 class _ComposeDoFn(beam.DoFn):
-    def __init__(self, source: PreparedSource, mask_threshold: int | None) -> None:
+    def __init__(self, source: PreparedSource, drawing: Drawing) -> None:
         self._source = source
-        self._threshold = mask_threshold
+        self._drawing = drawing
         self._shared = Shared()
 
     def setup(self) -> None:
@@ -39,18 +38,15 @@ class _ComposeDoFn(beam.DoFn):
         self._inputs = self._shared.acquire(lambda: PreparedInputs(self._source))
 
     def process(self, spec: ChunkSpec) -> Iterator[ComposedChunk]:
-        yield compose_chunk(spec, self._inputs, self._threshold)
+        yield compose_chunk(spec, self._inputs, self._drawing)
 
 
 @dataclass
 class Compose(beam.PTransform):
-    """From chunk specs to composites and masks, drawn from the prepared inputs.
-
-    Masks are 255 where at least `mask_threshold` and 0 elsewhere, or soft where it is None.
-    """
+    """From chunk specs to composites and masks, drawn from the prepared inputs."""
 
     source: PreparedSource
-    mask_threshold: int | None
+    drawing: Drawing
 
     def expand(self, specs: beam.PCollection) -> beam.PCollection:
-        return specs | "DrawExamples" >> beam.ParDo(_ComposeDoFn(self.source, self.mask_threshold))
+        return specs | "DrawExamples" >> beam.ParDo(_ComposeDoFn(self.source, self.drawing))

@@ -4,13 +4,41 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from transforms.codecs import channels_last
+from transforms.elements import Placement
+from transforms.resampling import Filter, resampling
 
-_FILTER = Image.Resampling.LANCZOS
+# What may become of a cut-out before it is drawn, by Pillow's names; angles are anticlockwise.
+Transform = Literal[
+    "left_right", "top_bottom", "rotate_90", "rotate_180", "rotate_270", "transpose", "transverse"
+]
+_TRANSPOSES: dict[Transform, Image.Transpose] = {
+    "left_right": Image.Transpose.FLIP_LEFT_RIGHT,
+    "top_bottom": Image.Transpose.FLIP_TOP_BOTTOM,
+    "rotate_90": Image.Transpose.ROTATE_90,
+    "rotate_180": Image.Transpose.ROTATE_180,
+    "rotate_270": Image.Transpose.ROTATE_270,
+    "transpose": Image.Transpose.TRANSPOSE,
+    "transverse": Image.Transpose.TRANSVERSE,
+}
+TRANSFORM_WORDS: dict[Transform, str] = {
+    "left_right": "mirrored",
+    "top_bottom": "mirrored top to bottom",
+    "rotate_90": "turned by 90°",
+    "rotate_180": "turned by 180°",
+    "rotate_270": "turned by 270°",
+    "transpose": "transposed",
+    "transverse": "transverse",
+}
+SWAPS_SIDES: frozenset[Transform] = frozenset(
+    ("rotate_90", "rotate_270", "transpose", "transverse")
+)
+"""Transforms after which width is height."""
 # From alpha: all that is seen at all; and what counts for a colour, wholly from one half on.
 _SEEN = [0] + [255] * 255
 _COUNTS = [min(2 * alpha, 255) for alpha in range(256)]
@@ -54,11 +82,12 @@ class Cutout:
             ground.paste(layer.convert(mode), (0, 0), layer.getchannel("A"))
         return ground
 
-    def mirrored(self) -> Cutout:
+    def transformed(self, transform: Transform) -> Cutout:
+        method = _TRANSPOSES[transform]
         return Cutout(
-            ImageOps.mirror(self.colour),
-            ImageOps.mirror(self.alpha),
-            np.ascontiguousarray(self.mask[:, ::-1]),
+            self.colour.transpose(method),
+            self.alpha.transpose(method),
+            np.asarray(Image.fromarray(self.mask).transpose(method)),
             self.mask_is_alpha,
         )
 
@@ -67,6 +96,53 @@ def _with_alpha(colour: Image.Image, alpha: Image.Image) -> Image.Image:
     layer = colour.copy()
     layer.putalpha(alpha.point(_COUNTS))
     return layer
+
+
+@dataclass(frozen=True)
+class MaskLevels:
+    """What becomes of a mask's grey levels.
+
+    They are cut at `threshold` (255 from there on, 0 below), or dithered to 0 and 255 (Floyd and
+    Steinberg's error diffusion), or squared (v·v / 255, as a mask that is pasted through itself
+    comes out), or else kept.
+    """
+
+    threshold: int | None = None
+    dither: bool = False
+    squared: bool = False
+
+    def apply(self, mask: np.ndarray) -> np.ndarray:
+        """Returns the label, uint8 [h, w], of a whole `mask`, uint8 [h, w]."""
+        if self.threshold is not None:
+            return binarise(mask, self.threshold)
+        if self.dither:
+            return np.asarray(Image.fromarray(mask).convert("1").convert("L"))
+        if self.squared:
+            levels = Image.fromarray(mask)
+            pasted = Image.new("L", levels.size)
+            pasted.paste(levels, (0, 0), levels)
+            return np.asarray(pasted)
+        return mask
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How cut-outs are drawn: the recipe's part in it.
+
+    `transforms`: what becomes of flipped ones, in turn by the numbers of their placements.
+    """
+
+    levels: MaskLevels
+    transforms: tuple[Transform, ...] = ("left_right",)
+    filter: Filter = "lanczos"
+    mask_filter: Filter = "lanczos"
+
+    def transform(self, placement: Placement) -> Transform | None:
+        """Returns what becomes of the cut-out in an example; None: it is drawn as it is."""
+        return self.transforms[placement.index % len(self.transforms)] if placement.flip else None
+
+    def resize(self, cutout: Cutout, width: int, height: int) -> Cutout:
+        return resize(cutout, width, height, self.filter, self.mask_filter)
 
 
 @dataclass(frozen=True)
@@ -82,15 +158,14 @@ class Stamp:
     label: np.ndarray
 
     @classmethod
-    def of(cls, cutout: Cutout, threshold: int | None) -> Stamp:
-        """The label is soft where `threshold` is None."""
+    def of(cls, cutout: Cutout, levels: MaskLevels) -> Stamp:
         colour = channels_last(cutout.colour)
         alpha = np.broadcast_to(np.asarray(cutout.alpha)[..., None], colour.shape)
         flat = (colour.shape[0], -1)
         return cls(
             Image.fromarray(colour.reshape(flat)),
             Image.fromarray(alpha.reshape(flat)),
-            cutout.mask if threshold is None else binarise(cutout.mask, threshold),
+            levels.apply(cutout.mask),
         )
 
     @property
@@ -121,19 +196,30 @@ def paste_mask(canvas: np.ndarray, mask: np.ndarray, x: int, y: int) -> None:
     canvas[top:bottom, left:right] = mask[top - y : bottom - y, left - x : right - x]
 
 
-def resize(cutout: Cutout, width: int, height: int) -> Cutout:
-    """`cutout` at another size: colours, alpha and mask each by itself, by Pillow's LANCZOS.
+def resize(
+    cutout: Cutout,
+    width: int,
+    height: int,
+    filter: Filter = "lanczos",
+    mask_filter: Filter = "lanczos",
+) -> Cutout:
+    """`cutout` at another size: colours and alpha by `filter`, the mask by `mask_filter`.
 
     Colours are mixed with none from beneath transparency, and black where nothing is seen.
     """
     size = (width, height)
     if cutout.colour.size == size:
         return cutout
-    alpha = cutout.alpha.resize(size, _FILTER)
-    mask = alpha if cutout.mask_is_alpha else Image.fromarray(cutout.mask).resize(size, _FILTER)
+    method = resampling(filter)
+    alpha = cutout.alpha.resize(size, method)
+    mask_is_alpha = cutout.mask_is_alpha and mask_filter == filter
+    if mask_is_alpha:
+        mask = alpha
+    else:
+        mask = Image.fromarray(cutout.mask).resize(size, resampling(mask_filter))
     colour = Image.new(cutout.colour.mode, size)
-    colour.paste(cutout.spread.resize(size, _FILTER), (0, 0), alpha.point(_SEEN))
-    return Cutout(colour, alpha, np.asarray(mask), cutout.mask_is_alpha)
+    colour.paste(cutout.spread.resize(size, method), (0, 0), alpha.point(_SEEN))
+    return Cutout(colour, alpha, np.asarray(mask), mask_is_alpha)
 
 
 def binarise(masks: np.ndarray, threshold: int) -> np.ndarray:

@@ -97,13 +97,15 @@ class ComposedChunk:
 
     `images`: uint8 [n, H, W, C], C = 3 (RGB) or 1 (grey). `masks`: uint8 [n, H, W], 0 is
     background. `depths`: float32 [n, h, w] in metres, or as a relative model gives it; not finite
-    where the model failed. None where the dataset has no depth.
+    where the model failed. None where the dataset has no depth. `encoded_images`: as they are
+    stored; None while they are not encoded.
     """
 
     spec: ChunkSpec
     images: np.ndarray
     masks: np.ndarray
     depths: np.ndarray | None = None
+    encoded_images: tuple[bytes, ...] | None = None
 
 
 @dataclass(frozen=True)

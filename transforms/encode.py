@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,12 +11,12 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.metrics import Metrics
 
+from depthmask.records import frame_record, serialize_example
 from depthmask.tally import LeftOut, Tally
 from transforms.codecs import Compression, ImageCodec, MaskCodec, encode_image, encode_mask
 from transforms.depth import DepthStorage, is_flat
 from transforms.elements import ComposedChunk, EncodedChunk
 from transforms.index import index_rows
-from transforms.io.records import frame_record, serialize_example
 from transforms.measure import measure, measure_binary
 
 
@@ -32,9 +33,17 @@ class RecordEncoder:
     depth: DepthStorage | None
     compression: Compression
 
+    def encode_images(self, chunk: ComposedChunk) -> ComposedChunk:
+        """Encodes the composites alone, for what is to be made of them as they are stored."""
+        encoded = tuple(encode_image(image, self.image, self.compression) for image in chunk.images)
+        return dataclasses.replace(chunk, encoded_images=encoded)
+
     def encode(self, chunk: ComposedChunk) -> EncodedChunk:
         """Skips examples with non-finite or constant depth and lists them in `left_out`."""
+        if chunk.encoded_images is None:
+            chunk = self.encode_images(chunk)
         placements, images, masks = chunk.spec.placements, chunk.images, chunk.masks
+        encoded_images = chunk.encoded_images or ()
         left_out: tuple[LeftOut, ...] = ()
         if self.depth is not None and chunk.depths is not None:
             finite = np.isfinite(chunk.depths).all(axis=(1, 2))
@@ -49,10 +58,11 @@ class RecordEncoder:
                     LeftOut(placements[i].id, str(reasons[i])) for i in np.flatnonzero(~good)
                 )
                 placements = tuple(itertools.compress(placements, good))
+                encoded_images = tuple(itertools.compress(encoded_images, good))
                 images, masks, stored = images[good], masks[good], stored[good]
         compression = self.compression
         pictures = {
-            "image": [encode_image(image, self.image, compression) for image in images],
+            "image": list(encoded_images),
             "mask": [
                 encode_mask(mask, self.mask, self.binary_masks, compression) for mask in masks
             ],
@@ -78,6 +88,16 @@ class RecordEncoder:
                 empty_masks=int(np.count_nonzero(~masks.any(axis=(1, 2)))),
             ),
         )
+
+
+@dataclass
+class EncodeImages(beam.PTransform):
+    """Encodes the composites of composed chunks: a depth model sees them as they are stored."""
+
+    encoder: RecordEncoder
+
+    def expand(self, chunks: beam.PCollection) -> beam.PCollection:
+        return chunks | "EncodePictures" >> beam.Map(self.encoder.encode_images)
 
 
 class _EncodeDoFn(beam.DoFn):

@@ -48,6 +48,8 @@ _ATTEMPT = "[0-9a-f]{12}"
 _CHUNK = re.compile(rf"(?P<chunk>\d{{7,}}-n(?P<examples>\d+))-{_ATTEMPT}")
 _DESCRIPTION = re.compile(rf"{_CHUNK.pattern}\.json")
 _FINISHED = "finished.json"
+# What a slash in an output file's name is in the name of its folder.
+_SLASH = "%2F"
 # A file that is being written, or on Cloud Storage a step in composing it.
 _UNFINISHED = re.compile(rf".*\.{_ATTEMPT}\.part(\.{_ATTEMPT})?")
 # Paths below the work folder.
@@ -159,7 +161,7 @@ class PartStore(abc.ABC, Generic[_Made, _File]):
 
     def folder(self, name: str) -> str:
         """Returns the work folder's folder for a shard or an output file."""
-        return join(self.work_folder, f"{self.run}-{name}")
+        return join(self.work_folder, f"{self.run}-{name.replace('/', _SLASH)}")
 
     def new_stem(self, key: ChunkKey) -> str:
         """Returns what the paths of an attempt at a chunk begin with: no other attempt's do."""
@@ -208,7 +210,11 @@ class PartStore(abc.ABC, Generic[_Made, _File]):
         """Returns the names of shards and output files that have a folder."""
         prefix = f"{self.run}-"
         names = sorted(list_names(self.work_folder))
-        return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+        return [
+            name.removeprefix(prefix).replace(_SLASH, "/")
+            for name in names
+            if name.startswith(prefix)
+        ]
 
     def find_file(self, name: str) -> _File | None:
         """Returns a finished output file; None where it is missing or damaged."""
@@ -232,7 +238,7 @@ class PartStore(abc.ABC, Generic[_Made, _File]):
         if finished := self.find_file(name):
             return finished
         ordered = sorted(parts.values(), key=operator.attrgetter("order"))
-        path = unfinished_path(join(self.folder(name), name))
+        path = unfinished_path(join(self.folder(name), name.rsplit("/", 1)[-1]))
         try:
             finished = self.join(name, ordered, path)
         except FileNotFoundError:

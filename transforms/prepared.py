@@ -17,10 +17,7 @@ import numpy as np
 from PIL import Image
 
 from depthmask.manifest import BACKGROUNDS, FOREGROUNDS
-from transforms.codecs import channels_last, encode_png
-from transforms.cutout import Cutout, Stamp, resize
-from transforms.io.files import is_local, join, open_file
-from transforms.io.records import (
+from depthmask.records import (
     FRAME_BYTES,
     FeatureValue,
     frame_record,
@@ -29,6 +26,10 @@ from transforms.io.records import (
     serialize_example,
     unframe_records,
 )
+from transforms.codecs import channels_last, encode_png
+from transforms.cutout import Cutout, Drawing, Stamp, Transform
+from transforms.elements import Placement
+from transforms.io.files import is_local, join, open_file
 
 # What one worker process keeps of each: backgrounds, cut-outs, and these ready to be pasted.
 CACHE_BYTES = 128 * 2**20
@@ -187,28 +188,30 @@ class PreparedInputs:
             self.kept_backgrounds.keep(name, pixels, pixels.nbytes)
         return pixels
 
-    def foreground(self, name: str, flip: bool) -> Cutout:
-        """A cut-out at the size at which it is stored, mirrored if `flip`."""
-        cutout = self.kept_foregrounds.get((name, flip))
+    def foreground(self, name: str, transform: Transform | None = None) -> Cutout:
+        """A cut-out at the size at which it is stored, transformed."""
+        cutout = self.kept_foregrounds.get((name, transform))
         if cutout is None:
-            if flip:
-                cutout = self.foreground(name, False).mirrored()
+            if transform:
+                cutout = self.foreground(name).transformed(transform)
             else:
                 cutout = decode_foreground(self._foreground_file.read(self._foregrounds[name]))
-            self.kept_foregrounds.keep((name, flip), cutout, cutout.bytes)
+            self.kept_foregrounds.keep((name, transform), cutout, cutout.bytes)
         return cutout
 
-    def stamp(self, name: str, flip: bool, size: tuple[int, int], threshold: int | None) -> Stamp:
-        """A cut-out of `size` (width, height), as `Stamp.of` makes it.
+    def stamp(self, placement: Placement, drawing: Drawing) -> Stamp:
+        """The cut-out of an example as it is drawn.
 
-        Kept if that is the size at which it is stored: others are of one example each.
+        Kept if its size is that at which it is stored: others are of one example each.
         """
-        stamp = self.kept_stamps.get((name, flip, size, threshold))
+        name, transform = placement.foreground, drawing.transform(placement)
+        size = placement.width, placement.height
+        stamp = self.kept_stamps.get((name, transform, size, drawing))
         if stamp is None:
-            cutout = self.foreground(name, flip)
-            stamp = Stamp.of(resize(cutout, *size), threshold)
+            cutout = self.foreground(name, transform)
+            stamp = Stamp.of(drawing.resize(cutout, *size), drawing.levels)
             if cutout.colour.size == size:
-                self.kept_stamps.keep((name, flip, size, threshold), stamp, stamp.bytes)
+                self.kept_stamps.keep((name, transform, size, drawing), stamp, stamp.bytes)
         return stamp
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from depthmask.manifest import DepthMeaning, Manifest
 from pipeline.recipes import Recipe
+from transforms.cutout import TRANSFORM_WORDS
 from transforms.prepared import PreparedPicture
 
 _KINDS = {"image": "composites", "mask": "masks", "depth": "depth maps"}
@@ -50,7 +51,8 @@ def dataset_card(facts: CardFacts) -> str:
 def _head(facts: CardFacts) -> Iterator[str]:
     recipe, rules = facts.recipe, facts.recipe.placements
     depth = ", a depth map" if facts.depth else ""
-    flips = " × 2 (plain and mirrored)" if len(rules.flips) == 2 else ""
+    kind = "mirrored" if rules.transforms == ("left_right",) else "flipped"
+    flips = f" × 2 (plain and {kind})" if len(rules.flips) == 2 else ""
     yield f"# {recipe.name}: a depthmask dataset"
     yield ""
     yield (
@@ -135,6 +137,10 @@ def _splits(facts: CardFacts) -> Iterator[str]:
         yield "All examples are in one split."
     elif by == "example":
         yield "Dealt out by example: splits share backgrounds and foregrounds."
+    elif by == "both":
+        between = facts.recipe.splits.between
+        rest = f" but {between}, which has what lies between the others" if between else ""
+        yield f"Dealt out by both: no background and no foreground is in two splits{rest}."
     else:
         yield f"Dealt out by {by}: no {by} is in two splits."
 
@@ -201,35 +207,47 @@ def _making(facts: CardFacts) -> Iterator[str]:
     mode = size.pop("mode").replace("_", " ")
     values = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in size.items())
     low, high = recipe.foregrounds.scale
-    scale = f", times a random factor from {low:g} to {high:g}" if low != high else ""
+    factor = f", times a random factor from {low:g} to {high:g}" if low != high else ""
+    scale = f"{factor} for each {recipe.foregrounds.scale_each}" if factor else ""
     where = {
-        "inside": "wholly inside the canvas",
+        "inside": f"wholly inside the canvas{' short of its edge' if rules.half_open else ''}",
         "anywhere": "with their centre anywhere on the canvas, cropped at its edge",
         "range": f"with their top left corner at x {rules.x}, y {rules.y}, cropped at the edge",
     }[rules.region]
-    mirrored = {
-        "none": "There are no mirrored ones.",
-        "own": "Mirrored ones have places of their own.",
-        "shared": "Mirrored ones are at the same places.",
+    words = [TRANSFORM_WORDS[transform] for transform in rules.transforms]
+    flips = (
+        words[0] if len(words) == 1 else f"in turn by number (k mod {len(words)}) {_listed(words)}"
+    )
+    flipped = {
+        "none": "There are no flipped ones.",
+        "own": f"Flipped ones are {flips}, and have places of their own.",
+        "shared": f"Flipped ones are {flips}, at the same places.",
     }[rules.flip]
     yield "## How it was made"
     yield ""
     yield (
         f"- Backgrounds were fitted to the canvas ({recipe.canvas.fit}). Foregrounds were sized "
-        f"by {mode}{f' ({values})' if values else ''}{scale}, and pasted {where}. {mirrored}"
+        f"by {mode}{f' ({values})' if values else ''}{scale}, and pasted {where}. {flipped}"
     )
     threshold = recipe.masks.binary_threshold
-    cut = "kept with their grey levels" if threshold is None else f"cut at {threshold}"
+    if threshold is not None:
+        cut = f"cut at {threshold}"
+    elif recipe.masks.dither:
+        cut = "dithered to 0 and 255 (Floyd and Steinberg)"
+    else:
+        squared = ", squared (v·v / 255)" if recipe.masks.squared else ""
+        cut = f"kept with their grey levels{squared}"
     source = {
-        "alpha": "transparency",
+        "alpha": f"transparency{', 0 where black' if recipe.masks.without_black else ''}",
         "file": "the mask files",
-        "colour": f"colour (every channel in {list(recipe.masks.range)}, on black)",
+        "colour": f"colour (every channel in {list(recipe.masks.range)})",
     }[recipe.masks.source]
     yield f"- Masks are from {source}, {cut}."
     if facts.depth:
         unit = "metres" if facts.depth.unit == "metre" else "no unit"
         meaning = recipe.depth.describe(facts.depth.quantity.replace("_", " "), unit)
-        yield f"- Depth was estimated on the composites by {facts.depth.model}; {meaning}."
+        seen = "composites" if recipe.depth.of == "composite" else "composites as stored"
+        yield f"- Depth was estimated on the {seen} by {facts.depth.model}; {meaning}."
     versions = ", ".join(
         f"{name} {version}" for name, version in facts.manifest.provenance.versions.items()
     )
@@ -238,6 +256,10 @@ def _making(facts: CardFacts) -> Iterator[str]:
         "- `recipe.yaml` has every setting, `manifest.json` the checksum of every file. The same "
         "inputs, recipe and versions give the same bytes."
     )
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " or ".join([*[", ".join(words[:-1])][: len(words) - 1], words[-1]])
 
 
 def _limits(facts: CardFacts) -> Iterator[str]:
@@ -250,6 +272,8 @@ def _limits(facts: CardFacts) -> Iterator[str]:
     )
     if recipe.placements.region != "inside":
         yield "- Foregrounds may be cropped at the canvas's edge, down to a few pixels."
+    if recipe.masks.dither:
+        yield "- Masks are grainy where their sources are grey."
     if recipe.masks.format == "jpeg":
         yield "- Masks are stored as JPEG, not exactly at their edges: take what is at least 128."
     if facts.depth:

@@ -23,7 +23,7 @@ from depthmask.manifest import (
 from depthmask.tally import Moments, Tally
 from pipeline.dataset.card import CardFacts, dataset_card
 from pipeline.dataset.description import DatasetDescription
-from pipeline.dataset.tfds import dataset_info_json, features_json
+from pipeline.dataset.tfds import dataset_info_json, record_features
 from pipeline.recipes import Recipe
 from pipeline.run import Workspace
 from transforms.elements import Shard
@@ -40,14 +40,14 @@ def finish_dataset(description: DatasetDescription, shards: Sequence[Shard], tal
     recipe = description.recipe
     workspace = description.workspace.of_run(description.manifest.provenance.to_json())
     workspace.check()
-    order = list(recipe.splits.fractions)
+    order = recipe.splits.names
     shards = sorted(shards, key=lambda shard: (order.index(shard.entry.split), shard.entry.number))
     entries = tuple(shard.entry for shard in shards)
     manifest = dataclasses.replace(description.manifest, shards=entries)
     texts = {
         RECIPE: recipe.to_yaml(),
         STATISTICS: _json(statistics_json((manifest.input_tally + tally).moments)),
-        FEATURES: _json(features_json(recipe, manifest.depth)),
+        FEATURES: _json(record_features(recipe, manifest.depth).to_json()),
         DATASET_INFO: _json(dataset_info_json(recipe.name, manifest)),
         ERRORS: "".join(
             json.dumps(entry, ensure_ascii=False) + "\n" for entry in _error_entries(manifest)

@@ -8,7 +8,7 @@ from depthmask.errors import DatasetError, first_line
 from depthmask.manifest import MANIFEST, Manifest, crc_text
 from pipeline.plan import Plan
 from pipeline.recipes import Recipe
-from transforms.io.files import AnyPath, checked_path, join, read_file, stored_checksum
+from transforms.io.files import AnyPath, checked_path, exists, join, read_file, stored_checksum
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ def open_dataset(path: AnyPath) -> Dataset:
     try:
         data = read_file(manifest_path)
     except OSError as error:
+        if exists(manifest_path):
+            raise DatasetError(f"{manifest_path} cannot be read: {first_line(error)}") from error
         raise DatasetError(
             f"{manifest_path} does not exist, so this is not a finished dataset. Give a folder "
             "that generate has finished."

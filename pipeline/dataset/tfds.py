@@ -4,56 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
+from depthmask.features import Feature, Features, ImageFeature, ScalarFeature, TextFeature
 from depthmask.manifest import DepthMeaning, Manifest
 from pipeline.recipes import Recipe
 
 DATASET_VERSION = "1.0.0"
 
 
-def features_json(recipe: Recipe, depth: DepthMeaning | None) -> dict[str, Any]:
-    """Returns the records' features in the form of tensorflow_datasets' features.json."""
-    canvas = recipe.canvas
-    features = {
-        "id": _text(),
-        "image": _image(canvas.height, canvas.width, canvas.channels, recipe.image.format),
-        "mask": _image(canvas.height, canvas.width, recipe.masks.channels, recipe.masks.format),
+def record_features(recipe: Recipe, depth: DepthMeaning | None) -> Features:
+    """Returns the features of the records that `recipe` makes."""
+    canvas, masks, storage = recipe.canvas, recipe.masks, recipe.depth
+    size = canvas.height, canvas.width
+    features: dict[str, Feature] = {
+        "id": TextFeature(),
+        "image": ImageFeature(*size, canvas.channels, recipe.image.format),
+        "mask": ImageFeature(*size, masks.channels, masks.format),
     }
     if depth:
-        storage = recipe.depth
-        features["depth"] = _image(
+        features["depth"] = ImageFeature(
             depth.height, depth.width, storage.channels, storage.codec.format, storage.dtype
         )
-    features |= {name: _text() for name in ("background", "background_class", "foreground")}
-    features["flip"] = _scalar("bool")
-    features |= {name: _scalar("int64") for name in ("placement", "x", "y", "width", "height")}
-    return {
-        "pythonClassName": "tensorflow_datasets.core.features.features_dict.FeaturesDict",
-        "featuresDict": {"features": features},
-    }
-
-
-def _text() -> dict[str, Any]:
-    return {
-        "pythonClassName": "tensorflow_datasets.core.features.text_feature.Text",
-        "text": {},
-    }
-
-
-def _image(
-    height: int, width: int, channels: int, encoding: str, dtype: str = "uint8"
-) -> dict[str, Any]:
-    shape = {"dimensions": [str(height), str(width), str(channels)]}
-    return {
-        "pythonClassName": "tensorflow_datasets.core.features.image_feature.Image",
-        "image": {"dtype": dtype, "encodingFormat": encoding, "shape": shape},
-    }
-
-
-def _scalar(dtype: str) -> dict[str, Any]:
-    return {
-        "pythonClassName": "tensorflow_datasets.core.features.tensor_feature.Tensor",
-        "tensor": {"dtype": dtype, "encoding": "none", "shape": {}},
-    }
+    features |= dict.fromkeys(("background", "background_class", "foreground"), TextFeature())
+    features["flip"] = ScalarFeature("bool")
+    numbers = ("placement", "x", "y", "width", "height")
+    return Features(features | dict.fromkeys(numbers, ScalarFeature("int64")))
 
 
 def dataset_info_json(recipe_name: str, manifest: Manifest) -> dict[str, Any]:

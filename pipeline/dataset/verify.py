@@ -20,7 +20,7 @@ from pipeline.plan import Plan
 from pipeline.processes.cores import usable_cores
 from pipeline.processes.pool import WorkerPool
 from transforms.codecs import encode_image, encode_mask
-from transforms.cutout import binarise, paste_mask, resize
+from transforms.cutout import paste_mask
 from transforms.elements import Placement, ShardKey
 from transforms.index import index_rows, read_index
 from transforms.io.files import AnyPath, open_file, read_file
@@ -105,17 +105,17 @@ def verify_dataset(dataset: AnyPath, sample: int | None = None) -> Iterator[Chec
 def _check_inputs(dataset: Dataset, source: PreparedSource) -> Check:
     """Compares the statistics of the prepared inputs with their pixels."""
     inputs = PreparedInputs(source)
-    threshold = dataset.recipe.masks.binary_threshold
+    levels = dataset.recipe.drawing.levels
     parts: list[Tally] = []
     problems = []
     for picture in source.backgrounds:
         parts.append(Tally({"backgrounds": measure(inputs.background(picture.name)[None])}))
     for picture in source.foregrounds:
-        cutout = inputs.foreground(picture.name, False)
+        cutout = inputs.foreground(picture.name)
         pixels = np.dstack([np.asarray(cutout.colour), np.asarray(cutout.alpha)])
-        mask = cutout.mask if threshold is None else binarise(cutout.mask, threshold)
+        mask = levels.apply(cutout.mask)
         opacity = pixels[..., -1][mask > 0].mean() / 255 if mask.any() else 0.0
-        if threshold is not None and opacity < _LEAST_OPACITY:
+        if not dataset.recipe.masks.soft and opacity < _LEAST_OPACITY:
             problems.append(
                 f"{picture.name}: what its mask marks is drawn at an opacity of {opacity:.1%}"
             )
@@ -148,16 +148,17 @@ def _check_index(dataset: Dataset, source: PreparedSource) -> _IndexCheck:
     counts = dict.fromkeys((ShardKey(shard.split, shard.number) for shard in shards), 0)
     starts: dict[ShardKey, int] = {}
     problems: list[str] = []
-    by = dataset.recipe.splits.by
-    splits: dict[str, set[str]] = {}
+    dealt = {kind: dict[str, set[str]]() for kind in dataset.recipe.splits.dealt_out}
     try:
         with open_file(dataset.file(INDEX)) as file:
             for row in read_index(file):
                 counts[row.shard] += 1
                 starts.setdefault(row.shard, row.start)
                 example = row.placement
-                if by != "example":
-                    splits.setdefault(getattr(example, by), set()).add(row.shard.split)
+                if row.shard.split != dataset.recipe.splits.between:
+                    for kind, splits in dealt.items():
+                        name = getattr(example, kind.removesuffix("s"))
+                        splits.setdefault(name, set()).add(row.shard.split)
                 try:
                     cell = (
                         backgrounds[example.background],
@@ -173,15 +174,17 @@ def _check_index(dataset: Dataset, source: PreparedSource) -> _IndexCheck:
     except (KeyError, ValueError) as error:
         problems.append(f"index.csv is not an index of these shards: {error}")
         return _IndexCheck("index", problems=tuple(problems))
-    problems += _in_two_splits(getattr(source, f"{by}s", ()), splits)
+    for kind, splits in dealt.items():
+        problems += _in_two_splits(getattr(source, kind), splits)
     left_out = len(dataset.manifest.tally.left_out)
-    missing = int(seen.size - np.count_nonzero(seen)) - left_out
+    planned = Plan(dataset.recipe, source.backgrounds, source.foregrounds).examples
+    missing = planned - int(np.count_nonzero(seen)) - left_out
     if missing:
-        problems.append(f"{missing:,} of {seen.size:,} combinations are missing")
+        problems.append(f"{missing:,} of {planned:,} combinations are missing")
     for count, shard in zip(counts.values(), shards, strict=True):
         if count != shard.examples:
             problems.append(f"{shard.file}: {count:,} rows for {shard.examples:,} examples")
-    detail = f"{seen.size - left_out:,} combinations, each there once"
+    detail = f"{planned - left_out:,} combinations, each there once"
     if left_out:
         detail += f"; {left_out:,} left out, as errors.jsonl says"
     return _IndexCheck("index", detail, tuple(problems), tuple(map(starts.get, counts)))
@@ -293,14 +296,15 @@ def check_shard(path: str, number: int, start: int | None, limit: int | None) ->
     with quiet_stderr():
         import tensorflow as tf
 
-        from depthmask.reading import decoder, read_info
+        from depthmask.dataset import open_dataset as open_for_reading
+        from depthmask.reading import decoder
 
         tf.config.list_physical_devices()
     tf.config.threading.set_inter_op_parallelism_threads(1)
     checker = _example_checker(path)
     shard = checker.dataset.manifest.shards[number]
     report = ShardReport()
-    decode = decoder(read_info(path), decode_depth=False)
+    decode = decoder(open_for_reading(path), decode_depth=False)
     records = tf.data.TFRecordDataset(checker.dataset.file(shard.file), buffer_size=_READ_BYTES)
     if limit is not None:
         records = records.take(limit)
@@ -338,6 +342,7 @@ class _ExampleChecker:
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
         self._recipe = dataset.recipe
+        self._drawing = dataset.recipe.drawing
         source = PreparedSource.of_dataset(dataset.path)
         self._plan = Plan(dataset.recipe, source.backgrounds, source.foregrounds)
         self._inputs = PreparedInputs(source)
@@ -372,16 +377,9 @@ class _ExampleChecker:
             if example != wanted:
                 report.add("records", f"{example.id} is not what the recipe places there")
                 continue
-            cutout = resize(
-                self._inputs.foreground(example.foreground, example.flip),
-                example.width,
-                example.height,
-            )
-            paste_mask(expected_masks[i], cutout.mask, example.x, example.y)
+            stamp = self._inputs.stamp(example, self._drawing)
+            paste_mask(expected_masks[i], stamp.label, example.x, example.y)
             self._check_outside(example, batch["image"][i], report)
-        threshold = self._recipe.masks.binary_threshold
-        if threshold is not None:
-            expected_masks = binarise(expected_masks, threshold)
         differ = batch["mask"] != self._stored_masks(expected_masks)
         for i in np.flatnonzero(differ.any(axis=(1, 2, 3))).tolist():
             report.add("masks", f"{examples[i].id}: the mask is not its foreground's at its place")

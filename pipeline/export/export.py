@@ -6,13 +6,16 @@ import importlib.metadata
 import json
 import logging
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from depthmask.errors import UserError
+from depthmask.features import Features
 from depthmask.manifest import FEATURES, MANIFEST, crc_text
 from pipeline.dataset import Dataset, check_files, open_dataset
+from pipeline.export.grid import Grid
 from pipeline.export.layouts import LAYOUTS
 from pipeline.export.pieces import ExportJob, SourceShard, piece_files
 from pipeline.run import (
@@ -24,6 +27,7 @@ from pipeline.run import (
     locked,
     size_text,
 )
+from transforms.codecs import encoder_versions
 from transforms.elements import ShardKey
 from transforms.io.files import AnyPath, checked_path, file_checksum, is_local, read_file
 from transforms.parts import provenance_checksum
@@ -76,9 +80,12 @@ def export_dataset(
     path, output = checked_path(dataset), checked_path(output)
     if layout not in LAYOUTS:
         raise UserError(f"there is no layout {layout!r}. Give one of: {', '.join(LAYOUTS)}.")
-    from pipeline.run.options import pipeline_options  # only a graph that is run needs Beam
+    from apache_beam.io.filesystems import FileSystems  # only a graph that is run needs Beam
+
+    from pipeline.run.options import pipeline_options
 
     beam_options = pipeline_options(options, {"DIR": path, "DEST": output})
+    FileSystems.set_options(beam_options)  # credentials: Beam itself would set them only later
     opened = open_dataset(path)
     provenance = _provenance(opened, layout)
     with locked(Workspace(output, EXPORT)) as workspace:
@@ -88,8 +95,8 @@ def export_dataset(
         if state is State.FINISHED:
             _log.info("nothing is left to do")
         else:
-            _check_dataset(opened, layout)
-            job = _job(opened, workspace, layout, provenance)
+            grid = Grid.of(_checked_inputs(opened, layout), opened.recipe)
+            job = _job(opened, workspace, layout, provenance, grid)
             if state is State.FRESH:
                 check_disk_space(output, "the export", _bytes_needed(job))
             workspace.write_provenance(provenance)
@@ -99,16 +106,16 @@ def export_dataset(
 
 def _provenance(dataset: Dataset, layout_name: str) -> dict[str, Any]:
     """Returns what decides an export's bytes."""
-    names = ("depthmask", "numpy", "pillow")
+    versions = {name: importlib.metadata.version(name) for name in ("depthmask", "numpy", "pillow")}
     return {
         "layout": layout_name,
         "dataset": crc_text(file_checksum(dataset.file(MANIFEST))[0]),
-        "versions": {name: importlib.metadata.version(name) for name in names},
+        "versions": versions | encoder_versions() | {"zlib": zlib.ZLIB_RUNTIME_VERSION},
     }
 
 
-def _check_dataset(dataset: Dataset, layout_name: str) -> None:
-    """Raises UserError where it is damaged, or lacks what the layout needs."""
+def _checked_inputs(dataset: Dataset, layout_name: str) -> PreparedSource:
+    """Returns the dataset's inputs. Raises UserError where it is damaged or can't fill a layout."""
     _log.info("checking the dataset")
     damaged = check_files(dataset).problems
     if damaged:
@@ -116,18 +123,30 @@ def _check_dataset(dataset: Dataset, layout_name: str) -> None:
             f"{dataset.path} is damaged: {damaged[0]}. Repair it with: depthmask verify --repair "
             f"{dataset.path}"
         )
-    LAYOUTS[layout_name].check(dataset, PreparedSource.of_dataset(dataset.path))
+    source = PreparedSource.of_dataset(dataset.path)
+    LAYOUTS[layout_name].check(dataset, source)
+    if left_out := len(dataset.manifest.tally.left_out):
+        _log.warning(
+            "%s examples were left out of the dataset, and so of the export; a layout that numbers "
+            "examples leaves their numbers out",
+            f"{left_out:,}",
+        )
+    return source
 
 
 def _job(
-    dataset: Dataset, workspace: Workspace, layout_name: str, provenance: dict[str, Any]
+    dataset: Dataset,
+    workspace: Workspace,
+    layout_name: str,
+    provenance: dict[str, Any],
+    grid: Grid,
 ) -> ExportJob:
-    features = json.loads(read_file(dataset.file(FEATURES)))["featuresDict"]["features"]
+    path = dataset.file(FEATURES)
     shards: dict[ShardKey, SourceShard] = {}
     first = 0
     for entry in dataset.manifest.shards:
         key = ShardKey(entry.split, entry.number)
-        shards[key] = SourceShard(entry.file, first, entry.examples)
+        shards[key] = SourceShard(entry.file, first, entry.examples, entry.bytes)
         first += entry.examples
     return ExportJob(
         output=workspace.output,
@@ -136,8 +155,9 @@ def _job(
         layout_name=layout_name,
         dataset=dataset.path,
         shards=shards,
-        features=features,
+        features=Features.from_bytes(read_file(path), path),
         depth=dataset.manifest.depth,
+        grid=grid,
     )
 
 
@@ -146,7 +166,7 @@ def _bytes_needed(job: ExportJob) -> int:
     keys = (key for shard in job.shards for key in job.chunk_keys(shard))
     first = next(keys)
     joined = loose = 0
-    for file in piece_files(job, first, _SAMPLE):
+    for file in (placed.file for placed in piece_files(job, first, _SAMPLE)):
         if file.container is None:
             loose += len(file.data)
         else:

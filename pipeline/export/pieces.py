@@ -1,50 +1,42 @@
-"""Pieces of an export: each made in one go, then joined into containers by copying bytes.
+"""Pieces of an export: each made in one go, then joined into containers.
 
 A piece is what a chunk becomes. For each container that it has something for, it writes one file
-into the work folder, or two (see ``transforms/parts.py``)::
+into the work folder (see ``transforms/parts.py``), a TFRecord file whose records are what goes into
+the container, each after its place among all that does, and in that order::
 
-    0000000-n4000-6f3a…-0.data       entries of a zip or tar, lines, rows
-    0000000-n4000-6f3a…-0.entries    of a zip: checksums, sizes and names of its entries
+    0000000-n4000-6f3a…-0.tfrecord
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import operator
+import struct
 import tarfile
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
-import google_crc32c
-import numpy as np
-
+from depthmask.features import Features
 from depthmask.manifest import BACKGROUNDS, FOREGROUNDS, DepthMeaning, crc_text
-from pipeline.export.layouts import LAYOUTS, Example, File, InputPicture, Layout
-from pipeline.export.pictures import fit_depth, fit_picture
-from pipeline.export.zips import ZipEntry, end_of_directory
+from depthmask.records import frame_record, parse_example, read_records
+from pipeline.export.grid import Grid
+from pipeline.export.joining import PLACE, CheckedFile, join_part
+from pipeline.export.layout import Example, File, InputPicture, Layout
+from pipeline.export.layouts import LAYOUTS
+from pipeline.export.pictures import Picture, fit_depth, fit_picture
+from pipeline.export.zips import zip_file
 from pipeline.run import EXPORT, Workspace
 from transforms.elements import ChunkKey, OutputFile, Part, ShardKey
-from transforms.io.files import (
-    WrittenFile,
-    create_file,
-    join,
-    open_file,
-    read_written,
-)
-from transforms.io.records import parse_example, read_records
+from transforms.io.files import WrittenFile, create_file, join, open_file
 from transforms.parts import PartStore
 
-# Examples a piece, at most.
+# Examples a piece, at most, and bytes of their records, about: a piece's are held in memory.
 PIECE_EXAMPLES = 4000
+_PIECE_BYTES = 64 * 2**20
 # The key of the dataset's inputs; no split has an empty name.
 INPUTS = ShardKey("", 0)
-_BLOCK = 2**20
-_TAR_END = bytes(1024)
-_FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -54,6 +46,14 @@ class SourceShard:
     file: str
     first: int
     examples: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class ContainerPart(Part):
+    """A piece's part of a container. `files`: how many there are in it."""
+
+    files: int
 
 
 @dataclass(frozen=True)
@@ -61,23 +61,32 @@ class Piece:
     """What a chunk became: parts of containers, and files in folders."""
 
     key: ChunkKey
-    parts: tuple[Part, ...]
+    parts: tuple[ContainerPart, ...]
     loose_files: int
     loose_bytes: int
+
+
+@dataclass(frozen=True)
+class PlacedFile:
+    """A file of an export, and its place among all that goes into its container."""
+
+    place: int
+    file: File
 
 
 @dataclass(frozen=True)
 class ExportJob(PartStore[Piece, OutputFile]):
     """An export: of which dataset, by which layout, into which folder.
 
-    `features`: those of features.json. `depth`: what stored depth means, or None.
+    `features`: of the dataset's records. `depth`: what stored depth means, or None.
     """
 
     layout_name: str
     dataset: str
     shards: Mapping[ShardKey, SourceShard]
-    features: dict[str, Any]
+    features: Features
     depth: DepthMeaning | None
+    grid: Grid
 
     @property
     def layout(self) -> Layout:
@@ -96,9 +105,11 @@ class ExportJob(PartStore[Piece, OutputFile]):
         if shard == INPUTS:
             yield ChunkKey(INPUTS, 0, 0)
             return
-        examples = self.shards[shard].examples
-        for start in range(0, examples, PIECE_EXAMPLES):
-            yield ChunkKey(shard, start, min(PIECE_EXAMPLES, examples - start))
+        source = self.shards[shard]
+        fitting = _PIECE_BYTES * source.examples // max(source.bytes, 1)
+        step = max(1, min(PIECE_EXAMPLES, fitting))
+        for start in range(0, source.examples, step):
+            yield ChunkKey(shard, start, min(step, source.examples - start))
 
     def order(self, key: ChunkKey) -> int:
         """Returns the number of the chunk's first example; -1 for the inputs, which come first."""
@@ -109,85 +120,91 @@ class ExportJob(PartStore[Piece, OutputFile]):
 
     def read_chunk(self, key: ChunkKey, stem: str, description: Mapping[str, Any]) -> Piece:
         parts = []
-        for number, (name, *checks) in enumerate(description["parts"]):
-            files = zip(_paths(stem, number), checks, strict=False)  # only a zip has both
-            written = tuple(WrittenFile(path, *check) for path, check in files)
-            parts.append(Part(name, self.order(key), written))
+        for number, (name, files, *check) in enumerate(description["parts"]):
+            written = WrittenFile(_path(stem, number), *check)
+            parts.append(ContainerPart(name, self.order(key), (written,), files))
         return Piece(key, tuple(parts), description["loose_files"], description["loose_bytes"])
 
     def read_file(self, name: str, description: Mapping[str, Any]) -> OutputFile:
         return OutputFile(name, (WrittenFile(self.path(name), *description["file"]),))
 
-    def join(self, name: str, parts: Sequence[Part], path: str) -> OutputFile:
-        with create_file(path) as file:
-            output = _CheckedFile(self.path(name), file)
-            if name.endswith(".zip"):
-                _join_zip(parts, output)
-            elif name.endswith(".npz"):
-                _join_npz(self, parts, output)
-            else:
-                output.write(self.layout.header(name))
-                for block in _blocks(parts):
-                    output.write(block)
-                if name.endswith(".tar"):
-                    output.write(_TAR_END)
-        self.describe_file(name, {"file": [output.bytes, output.crc32c]})
-        return OutputFile(name, (output.written,))
+    def join(self, name: str, parts: Sequence[ContainerPart], path: str) -> OutputFile:
+        written = [file for part in parts for file in part.written]
+        files = sum(part.files for part in parts)
+        header = self.layout.header(name)
+        size, crc32c = join_part(name, header, written, files, self.depth, path)
+        self.describe_file(name, {"file": [size, crc32c]})
+        return OutputFile(name, (WrittenFile(self.path(name), size, crc32c),))
 
 
-# Making
-
-
-def piece_files(job: ExportJob, key: ChunkKey, limit: int = PIECE_EXAMPLES) -> Iterator[File]:
-    """Yields the files that a chunk becomes, or its first `limit` examples."""
+def piece_files(job: ExportJob, key: ChunkKey, limit: int = PIECE_EXAMPLES) -> Iterator[PlacedFile]:
+    """Yields the files that a chunk becomes, or its first `limit` examples, in order."""
     if key.shard == INPUTS:
-        for picture in _inputs(job.dataset):
-            yield from job.layout.input_files(picture)
+        for picture in _inputs(job):
+            for file in job.layout.input_files(picture):
+                yield PlacedFile(-1, file)
         return
-    first = job.order(key)
-    numbers = range(first, first + min(limit, key.examples))
-    with open_file(join(job.dataset, job.shards[key.shard].file)) as file:
-        for number, record in zip(numbers, read_records(file, key.start), strict=False):
-            yield from job.layout.files(_example(job, key.shard, number, record))
+    layout, later = job.layout, []
+    for example, encoded in sorted(
+        _examples(job, key, limit), key=lambda found: layout.order(found[0])
+    ):
+        place = layout.order(example)
+        for file in layout.files(example, _pictures(job, encoded)):
+            placed = PlacedFile(file.group * job.grid.examples + place, file)
+            if file.group:
+                later.append(placed)
+            else:
+                yield placed
+    yield from sorted(later, key=operator.attrgetter("place"))
 
 
-def _inputs(dataset: str) -> Iterator[InputPicture]:
+def _inputs(job: ExportJob) -> Iterator[InputPicture]:
     for kind, key in (
         ("background", "image"),
         ("foreground", "image"),
         ("foreground_mask", "mask"),
     ):
         file_name = BACKGROUNDS if kind == "background" else FOREGROUNDS
-        with open_file(join(dataset, file_name)) as file:
+        with open_file(join(job.dataset, file_name)) as file:
             for record in read_records(file):
                 features: dict[str, Any] = parse_example(record)
-                yield InputPicture(kind, features["name"].decode(), features[key])
+                name, label = (features.get(text, b"").decode() for text in ("name", "class"))
+                yield InputPicture(kind, name, label, features[key], job.grid)
 
 
-def _example(job: ExportJob, shard: ShardKey, number: int, record: bytes) -> Example:
-    features: dict[str, Any] = parse_example(record)
-    encoded = {name: features.pop(name) for name in ("image", "mask", "depth") if name in features}
-    layout = job.layout
+def _examples(
+    job: ExportJob, key: ChunkKey, limit: int
+) -> Iterator[tuple[Example, dict[str, bytes]]]:
+    """Yields a chunk's examples and their encoded pictures, as the dataset has them."""
+    first = job.order(key)
+    numbers = range(first, first + min(limit, key.examples))
+    with open_file(join(job.dataset, job.shards[key.shard].file)) as file:
+        for number, record in zip(numbers, read_records(file, key.start), strict=False):
+            features: dict[str, Any] = parse_example(record)
+            kinds = [kind for kind in ("image", "mask", "depth") if kind in features]
+            encoded: dict[str, bytes] = {kind: features.pop(kind) for kind in kinds}
+            texts = {
+                name: value.decode() if isinstance(value, bytes) else value
+                for name, value in features.items()
+            }
+            shard = key.shard
+            yield (
+                Example(number, job.examples, shard.split, shard.shard, texts, job.grid),
+                encoded,
+            )
+
+
+def _pictures(job: ExportJob, encoded: Mapping[str, bytes]) -> dict[str, Picture]:
+    """Returns an example's pictures in the layout's forms."""
+    layout, features = job.layout, job.features.pictures
     pictures = {
-        "image": fit_picture(encoded["image"], job.features["image"], layout.image),
-        "mask": fit_picture(encoded["mask"], job.features["mask"], layout.mask),
+        "image": fit_picture(encoded["image"], features["image"], layout.image),
+        "mask": fit_picture(encoded["mask"], features["mask"], layout.mask),
     }
-    if job.depth is not None and layout.depth is not None:
-        stored = job.features["depth"]
-        pictures["depth"] = fit_depth(encoded["depth"], stored, job.depth, layout.depth)
-    return Example(
-        number=number,
-        total=job.examples,
-        split=shard.split,
-        shard=shard.shard,
-        features={
-            name: value.decode() if isinstance(value, bytes) else value
-            for name, value in features.items()
-        },
-        pictures=pictures,
-        stored_depth=encoded.get("depth"),
-        depth=job.depth,
-    )
+    if job.depth is not None:
+        depth = fit_depth(encoded["depth"], features["depth"], job.depth, layout.depth)
+        pictures["depth"] = depth
+    return pictures
 
 
 def make_piece(job: ExportJob, key: ChunkKey) -> Piece:
@@ -196,7 +213,8 @@ def make_piece(job: ExportJob, key: ChunkKey) -> Piece:
     writers: dict[str, _PartWriter] = {}
     loose_files = loose_bytes = 0
     with contextlib.ExitStack() as stack:
-        for file in piece_files(job, key):
+        for placed in piece_files(job, key):
+            file = placed.file
             if file.container is None:
                 with create_file(join(job.output, *file.name.split("/"))) as stream:
                     stream.write(file.data)
@@ -204,12 +222,13 @@ def make_piece(job: ExportJob, key: ChunkKey) -> Piece:
                 loose_bytes += len(file.data)
                 continue
             if file.container not in writers:
-                paths = _paths(stem, len(writers))
-                writers[file.container] = _PartWriter(file.container, paths, stack)
-            writers[file.container].add(file)
+                path = _path(stem, len(writers))
+                deflated = job.layout.deflated
+                writers[file.container] = _PartWriter(file.container, path, deflated, stack)
+            writers[file.container].add(placed)
     description = {
         "parts": [
-            [name, *([file.bytes, file.crc32c] for file in writer.files)]
+            [name, writer.files, writer.stream.bytes, writer.stream.crc32c]
             for name, writer in writers.items()
         ],
         "loose_files": loose_files,
@@ -219,56 +238,37 @@ def make_piece(job: ExportJob, key: ChunkKey) -> Piece:
     return job.read_chunk(key, stem, description)
 
 
-def _paths(stem: str, number: int) -> tuple[str, str]:
-    """Returns where a piece writes its part of a container, and a zip's list of entries."""
-    return f"{stem}-{number}.data", f"{stem}-{number}.entries"
-
-
-class _CheckedFile(io.RawIOBase):
-    """A file that is written front to back, and counts its bytes and checksum.
-
-    `path`: its final one.
-    """
-
-    def __init__(self, path: str, file: BinaryIO) -> None:
-        self._path = path
-        self._file = file
-        self.bytes = self.crc32c = 0
-
-    @property
-    def written(self) -> WrittenFile:
-        return WrittenFile(self._path, self.bytes, self.crc32c)
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        block = bytes(data)
-        self._file.write(block)
-        self.bytes += len(block)
-        self.crc32c = google_crc32c.extend(self.crc32c, block)
-        return len(block)
+def _path(stem: str, number: int) -> str:
+    """Returns where a piece writes its part of a container."""
+    return f"{stem}-{number}.tfrecord"
 
 
 class _PartWriter:
     """Writes a piece's part of one container."""
 
-    def __init__(self, container: str, paths: Iterable[str], stack: contextlib.ExitStack) -> None:
-        self._kind = container.rsplit(".", 1)[1]
-        paths = paths if self._kind == "zip" else list(paths)[:1]
-        self.files = [_CheckedFile(path, stack.enter_context(create_file(path))) for path in paths]
+    def __init__(
+        self, container: str, path: str, deflated: bool, stack: contextlib.ExitStack
+    ) -> None:
+        self._kind = container.rsplit(".", 1)[-1]
+        self.stream = CheckedFile(stack.enter_context(create_file(path)))
+        self.files = 0
+        self._deflated = deflated
 
-    def add(self, file: File) -> None:
-        data, *entries = self.files
-        if self._kind == "zip":
-            entry = ZipEntry.of(file.name, file.data)
-            entries[0].write(f"{entry.crc32} {entry.size} {entry.name}\n".encode())
-            data.write(entry.header())
-        elif self._kind == "tar":
-            data.write(_tar_header(file))
-        data.write(file.data)
-        if self._kind == "tar":
-            data.write(bytes(-len(file.data) % tarfile.BLOCKSIZE))
+    def add(self, placed: PlacedFile) -> None:
+        place, data = struct.pack(PLACE, placed.place), self._in_container(placed.file)
+        self.stream.write(frame_record(place + data))
+        self.files += 1
+
+    def _in_container(self, file: File) -> bytes:
+        """Returns what the container has of a file."""
+        match self._kind:
+            case "zip":
+                return zip_file(file.name, file.data, self._deflated and not file.group)
+            case "tar":
+                padding = bytes(-len(file.data) % tarfile.BLOCKSIZE)
+                return b"".join((_tar_header(file), file.data, padding))
+            case _:
+                return file.data
 
 
 def _tar_header(file: File) -> bytes:
@@ -276,53 +276,6 @@ def _tar_header(file: File) -> bytes:
     info.size = len(file.data)
     info.mode = 0o644
     return info.tobuf(tarfile.PAX_FORMAT)
-
-
-# Joining
-
-
-def _blocks(parts: Iterable[Part]) -> Iterator[bytes]:
-    for written in (part.written[0] for part in parts):
-        crc = 0
-        with open_file(written.path) as file:
-            while block := file.read(_BLOCK):
-                crc = google_crc32c.extend(crc, block)
-                yield block
-        if crc != written.crc32c:
-            raise ValueError(f"{written.path}: not the bytes that were written to it")
-
-
-def _join_zip(parts: Iterable[Part], output: _CheckedFile) -> None:
-    for block in _blocks(parts):
-        output.write(block)
-    start = output.bytes
-    offset = count = 0
-    for _, entries in (part.written for part in parts):
-        records = []
-        for line in read_written(entries).decode().splitlines():
-            crc, size, name = line.split(" ", 2)
-            entry = ZipEntry(name, int(crc), int(size))
-            records.append(entry.directory_record(offset))
-            offset += entry.stored_size
-        output.write(b"".join(records))
-        count += len(records)
-    output.write(end_of_directory(count, output.bytes - start, start))
-
-
-def _join_npz(job: ExportJob, parts: Iterable[Part], output: _CheckedFile) -> None:
-    assert job.depth is not None
-    height, width = job.depth.height, job.depth.width
-    maps = sum(part.written[0].bytes for part in parts) // (_FLOAT_BYTES * height * width)
-    header = {"descr": "<f4", "fortran_order": False, "shape": (maps, height, width)}
-    info = zipfile.ZipInfo("depth.npy")
-    info.external_attr = 0o644 << 16
-    with (
-        zipfile.ZipFile(output, "w") as archive,
-        archive.open(info, "w", force_zip64=True) as member,
-    ):
-        np.lib.format.write_array_header_2_0(member, header)
-        for block in _blocks(parts):
-            member.write(block)
 
 
 def finish_export(

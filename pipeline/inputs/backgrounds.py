@@ -9,6 +9,7 @@ from pipeline.inputs.findings import Finding
 from pipeline.inputs.folders import InputFile
 from pipeline.inputs.pictures import dullness, open_picture
 from pipeline.recipes import Recipe
+from transforms.resampling import resampling
 
 
 def prepare_background(file: InputFile, recipe: Recipe, findings: list[Finding]) -> Image.Image:
@@ -20,16 +21,18 @@ def prepare_background(file: InputFile, recipe: Recipe, findings: list[Finding])
     if "A" in picture.getbands() and picture.getchannel("A").getextrema() != (255, 255):
         warn("has transparency, which is dropped", "Is it a foreground?")
     image = picture.convert("RGB")
+    method = resampling(canvas.filter)
     match canvas.fit:
         case "crop":
-            image = ImageOps.fit(image, size, Image.Resampling.LANCZOS)
+            image = ImageOps.fit(image, size, method)
         case "stretch":
-            image = image.resize(size, Image.Resampling.LANCZOS)
+            image = image.resize(size, method)
         case "pad":
-            image = ImageOps.pad(image, size, Image.Resampling.LANCZOS)
+            image = ImageOps.pad(image, size, method, canvas.pad_colour)
     pixels = np.asarray(image)
-    if canvas.fit == "pad":  # without the black beside it
-        pixels = pixels[pixels.any(axis=(1, 2))][:, pixels.any(axis=(0, 2))]
+    if canvas.fit == "pad":  # without what is beside it
+        inside = pixels != canvas.pad_colour
+        pixels = pixels[inside.any(axis=(1, 2))][:, inside.any(axis=(0, 2))]
     dull = dullness(pixels.reshape(-1, 3) if pixels.size else np.zeros((1, 3)))
     if dull:
         warn(f"comes out {dull}", "Look whether it should.")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
+import logging
 import os
 import posixpath
 import re
@@ -24,6 +24,13 @@ PICTURE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".avif", ".gif", ".bmp", ".dib"),
     *(".tif", ".tiff", ".jp2", ".j2k", ".jpx", ".jpf", ".ppm", ".pgm", ".pbm", ".pnm", ".tga"),
 )
+_log = logging.getLogger("depthmask")
+# What a pattern for the names of masks is made of, and the pattern where none is given.
+_FIELD = re.compile(r"\{(name|number)\}")
+SAME_NAME = "{name}"
+_LAST_NUMBER = re.compile(r"[0-9]+$")
+# Foregrounds without a mask that are looked at to find out how the masks are named.
+_LOOKED_AT = 20
 # What network drives, Windows and macOS leave in folders; so do names that begin with a dot.
 _JUNK = re.compile(
     r"\..*|@eadir|@recycle|@recently-snapshot|#recycle|#snapshot|\$recycle\.bin|recycler|__macosx|"
@@ -63,11 +70,28 @@ class InputFile:
 
 @dataclass(frozen=True)
 class InputFolders:
-    """Where the user's pictures are. Any path that Beam's file systems know."""
+    """Where the user's pictures are. Any path that Beam's file systems know.
+
+    `mask_name`: how masks are named, without suffix: ``mask_{name}`` after the foreground's name,
+    ``mask{number}`` after the number that it ends in. Raises UserError for one that says neither.
+    """
 
     backgrounds: str
     foregrounds: str
     masks: str | None = None
+    mask_name: str = SAME_NAME
+
+    def __post_init__(self) -> None:
+        if self.mask_name == SAME_NAME:
+            return
+        if self.masks is None:
+            raise UserError("--mask-name goes with --masks: give the folder of masks too.")
+        rest, fields = _FIELD.subn("", self.mask_name)
+        if not fields or any(sign in rest for sign in "{}/"):
+            raise UserError(
+                f"--mask-name {self.mask_name}: give a name with {{name}} or {{number}} in it, "
+                "without folder and suffix, such as 'mask_{name}' or 'mask{number}'."
+            )
 
 
 @dataclass(frozen=True)
@@ -247,7 +271,7 @@ def find_inputs(folders: InputFolders) -> FoundInputs:
         findings += contents.findings
     masks: dict[str, InputFile] = {}
     if folders.masks is not None:
-        masks, more = _match_masks(folders.masks, found["masks"].pictures, foregrounds)
+        masks, more = _match_masks(folders, found["masks"].pictures, foregrounds)
         findings += more
         foregrounds = [file for file in foregrounds if file.name in masks]
     for files in (backgrounds, foregrounds):
@@ -257,7 +281,9 @@ def find_inputs(folders: InputFolders) -> FoundInputs:
 
 def _find_all(folders: InputFolders) -> dict[str, FolderContents]:
     """What is in every folder that is given. Raises UserError of all that are wrong."""
-    given = {kind: path for kind, path in dataclasses.asdict(folders).items() if path is not None}
+    given = {"backgrounds": folders.backgrounds, "foregrounds": folders.foregrounds}
+    if folders.masks is not None:
+        given["masks"] = folders.masks
     found, problems = {}, []
     for kind, folder in given.items():
         try:
@@ -286,31 +312,83 @@ def _whole_path(folder: str) -> str:
 
 
 def _match_masks(
-    folder: str, files: Sequence[InputFile], foregrounds: Sequence[InputFile]
+    folders: InputFolders, files: Sequence[InputFile], foregrounds: Sequence[InputFile]
 ) -> tuple[dict[str, InputFile], list[Finding]]:
-    """The masks by name, and what is wrong with them and with the foregrounds that have none."""
+    """The masks by their foreground's name, and what is wrong with masks and foregrounds."""
     masks, findings = _without_twins(files)
     by_name = {mask.name: mask for mask in masks}
-    names = {file.name for file in foregrounds}
-    unused = [mask for mask in masks if mask.name not in names]
-    if unused:
+    owners: dict[str, InputFile] = {}
+    matched: dict[str, InputFile] = {}
+    missing = []
+    for file in foregrounds:
+        name = _mask_name(folders.mask_name, file.name)
+        if name not in by_name:
+            missing.append(file)
+        elif owners.setdefault(name, file) is not file:
+            findings.append(
+                file.error(
+                    f"has the mask of {owners[name].file}: {by_name[name].file}",
+                    "Rename one of the two, and its mask.",
+                )
+            )
+        else:
+            matched[file.name] = by_name[name]
+    if matched and folders.mask_name != SAME_NAME:
+        name, mask = next(iter(matched.items()))
+        _log.info(
+            "%s %s by --mask-name %s, such as %s of %s",
+            f"{len(matched):,}",
+            "mask is found" if len(matched) == 1 else "masks are found",
+            *(folders.mask_name, mask.file, name),
+        )
+    if unused := [mask for mask in masks if mask.name not in owners]:
         # One for all: some of the foregrounds are often tried first, with the masks of all.
         have = "mask has" if len(unused) == 1 else "masks have"
         findings.append(
             Finding(
-                shown(folder),
+                shown(folders.masks or ""),
                 ".",
                 "warning",
                 f"{len(unused):,} {have} no foreground of the same name, such as {unused[0].file}",
                 "Not used.",
             )
         )
-    for file in foregrounds:
-        if file.name not in by_name:
-            findings.append(
-                file.error(
-                    "has no mask of its name in the folder of masks",
-                    "Add it, or leave out --masks to take masks from transparency.",
-                )
-            )
-    return by_name, findings
+    called = "of its name" if folders.mask_name == SAME_NAME else f"called {folders.mask_name}"
+    better = _likely_pattern(missing, unused)
+    findings += [
+        file.error(
+            f"has no mask {called} in the folder of masks",
+            f"{better}Add it, or leave out --masks to take masks from transparency.",
+        )
+        for file in missing
+    ]
+    return matched, findings
+
+
+def _mask_name(pattern: str, name: str) -> str:
+    """What the mask of the foreground `name` is called; empty where that ends in no number."""
+    folder, slash, stem = name.rpartition("/")
+    number = _LAST_NUMBER.search(stem)
+    if number is None and "{number}" in pattern:
+        return ""
+    values = {"name": stem, "number": number[0] if number else ""}
+    found = _FIELD.sub(lambda field: values[field[1]], safe_name(pattern))
+    return f"{folder}{slash}{found}"
+
+
+def _likely_pattern(foregrounds: Sequence[InputFile], masks: Sequence[InputFile]) -> str:
+    """Advice to name masks by the pattern that would find most of these, if any would."""
+    patterns: Counter[str] = Counter()
+    stems = [mask.name.rpartition("/")[2] for mask in masks]
+    for file in foregrounds[:_LOOKED_AT]:
+        name = file.name.rpartition("/")[2]
+        number = _LAST_NUMBER.search(name)
+        for stem in stems:
+            if name in stem:
+                patterns[stem.replace(name, "{name}", 1)] += 1
+            elif number and re.findall("[0-9]+", stem) == [number[0]]:
+                patterns[stem.replace(number[0], "{number}")] += 1
+    if not patterns:
+        return ""
+    (pattern, _), *_ = patterns.most_common(1)
+    return f"Is its mask found by --mask-name '{pattern}'? "

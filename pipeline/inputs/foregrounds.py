@@ -15,9 +15,10 @@ from pipeline.inputs.folders import InputFile
 from pipeline.inputs.masks import cut, open_mask
 from pipeline.inputs.pictures import Picture, dullness, open_picture
 from pipeline.inputs.samples import Warn
-from pipeline.plan import check_fits
+from pipeline.plan import check_fits, foreground_scale
 from pipeline.recipes import Recipe
-from transforms.cutout import Cutout, binarise, resize
+from transforms.cutout import Cutout
+from transforms.resampling import resampling
 
 # The least overlap (intersection over union) of a mask file and the transparency beside it that is
 # no mistake. Of 100 real pairs the worst has 0.65; of the same inverted the best has 0.001.
@@ -47,29 +48,37 @@ def prepare_foreground(
     warn = file.warn_into(findings)
     cutout = _cut_out(file, mask_file, recipe, findings)
     cutout = _within_its_frame(cutout, recipe.foregrounds.trim, warn)
-    width, height = recipe.foregrounds.drawn_size(*cutout.colour.size, recipe.canvas)
+    width, height = _scaled(
+        recipe.foregrounds.drawn_size(*cutout.colour.size, recipe.canvas),
+        foreground_scale(recipe, file.name),
+    )
     try:
         check_fits(recipe, width, height)
     except UserError as error:
         raise BadPicture("is too large", f"{str(error)[0].upper()}{str(error)[1:]}.") from error
-    largest = recipe.foregrounds.scale[1]
+    largest = recipe.foregrounds.example_scale[1]
     if width * height * largest**2 > MAX_PIXELS:
         raise BadPicture(
             f"is drawn {width * largest:.0f}×{height * largest:.0f} pixels large, more than "
             f"{MAX_PIXELS // 10**6} million",
             "Set foregrounds.size smaller, or crop it.",
         )
-    cutout = resize(cutout, max(1, round(width * largest)), max(1, round(height * largest)))
-    threshold = recipe.masks.binary_threshold or 1
-    if not binarise(cutout.mask, threshold).any():
+    drawing = recipe.drawing
+    cutout = drawing.resize(cutout, *_scaled((width, height), largest))
+    if not drawing.levels.apply(cutout.mask).any():
         raise BadPicture(
-            f"has no mask pixel of at least {threshold}",
+            f"has no mask pixel of at least {recipe.masks.binary_threshold or 1}",
             "Cut it out anew, or set masks.threshold lower.",
         )
     dull = dullness(np.asarray(cutout.colour.convert("RGB"))[np.asarray(cutout.alpha) >= 128])
     if dull in ("nearly black", "nearly white"):
         warn(f"comes out {dull}", "Look whether it should.")
     return PreparedForeground(cutout, width, height, tuple(findings))
+
+
+def _scaled(size: tuple[int, int], factor: float) -> tuple[int, int]:
+    width, height = size
+    return max(1, round(width * factor)), max(1, round(height * factor))
 
 
 def _cut_out(
@@ -87,7 +96,7 @@ def _cut_out(
     has_shape = least < 128
     mask = alpha
     if mask_file is not None:
-        mask = _read_mask(mask_file, file, picture, threshold, findings)
+        mask = _read_mask(mask_file, file, picture, recipe, findings)
         if has_shape:
             _check_overlap(mask, alpha, threshold or 128, warn)
         elif cutouts.lies_around(np.asarray(mask) >= (threshold or 128)):
@@ -109,6 +118,8 @@ def _cut_out(
     if not has_shape and mask is not alpha:
         # Greys of the mask inside a shape that is to be cut would draw it see-through.
         alpha = mask = mask if threshold is None else cut(mask, threshold)
+    if recipe.masks.without_black:
+        mask = _without_black(image)
     if cutouts.is_rectangle(np.asarray(alpha) >= 128):
         warn("is opaque all over a rectangle", "Is it cut out?")
     mode = "L" if recipe.canvas.colour == "grey" else "RGB"
@@ -119,13 +130,13 @@ def _read_mask(
     mask_file: InputFile,
     file: InputFile,
     picture: Picture,
-    threshold: int | None,
+    recipe: Recipe,
     findings: list[Finding],
 ) -> Image.Image:
     """The mask of a foreground, as large as it and turned as it is: mode L."""
     warn = mask_file.warn_into(findings)
     try:
-        mask = open_mask(mask_file.path, threshold, warn)
+        mask = open_mask(mask_file.path, recipe.masks.binary_threshold, warn)
     except BadPicture as error:
         raise BadPicture(f"its mask {mask_file.file} {error.problem}", error.remedy) from error
     levels, size = mask.levels, picture.image.size
@@ -154,7 +165,7 @@ def _read_mask(
             f"{size[0]}×{size[1]}",
             "It was resized to the foreground's size.",
         )
-        levels = levels.resize(size, Image.Resampling.LANCZOS)
+        levels = levels.resize(size, resampling(recipe.drawing.mask_filter))
     return levels
 
 
@@ -196,11 +207,18 @@ def _within_its_frame(cutout: Cutout, trim: bool, warn: Warn) -> Cutout:
 
 
 def _within(image: Image.Image, bounds: tuple[int, int]) -> Image.Image:
-    """255 where every channel of `image` (RGBA), laid on black, lies within `bounds`, 0 elsewhere.
+    """255 where every channel of `image` (RGBA) lies within `bounds`, 0 elsewhere.
 
-    On black, because colours beneath transparency are whatever a program left there.
+    Colours beneath what is wholly clear are whatever a program left there, and not looked at.
     """
-    black = Image.new("RGBA", image.size, "black")
-    pixels = np.asarray(Image.alpha_composite(black, image).convert("RGB"))
-    inside = ((pixels >= bounds[0]) & (pixels <= bounds[1])).all(axis=2)
+    pixels = np.asarray(image)
+    colours = pixels[..., :3]
+    inside = ((colours >= bounds[0]) & (colours <= bounds[1])).all(axis=2) & (pixels[..., 3] > 0)
     return Image.fromarray(np.where(inside, np.uint8(255), np.uint8(0)))
+
+
+def _without_black(image: Image.Image) -> Image.Image:
+    """The alpha of `image` (RGBA), 0 where its luminance is 0."""
+    luminance = np.asarray(image.convert("L"))
+    alpha = np.asarray(image.getchannel("A"))
+    return Image.fromarray(np.where(luminance > 0, alpha, np.uint8(0)))

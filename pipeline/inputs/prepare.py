@@ -12,8 +12,10 @@ import google_crc32c
 import numpy as np
 
 from depthmask.errors import UserError
+from depthmask.records import unframe_records
 from depthmask.tally import Tally
-from pipeline.export.layouts import LAYOUTS, MAX_NAME, flat_name
+from pipeline.export.layout import MAX_NAME, flat_name
+from pipeline.export.layouts import LAYOUTS
 from pipeline.inputs.backgrounds import prepare_background
 from pipeline.inputs.decoding import BadPicture
 from pipeline.inputs.findings import Finding, listing
@@ -21,9 +23,7 @@ from pipeline.inputs.folders import InputFile, InputFolders, find_inputs
 from pipeline.inputs.foregrounds import NO_SHAPE, prepare_foreground
 from pipeline.processes.cores import usable_cores
 from pipeline.recipes import Recipe
-from transforms.cutout import binarise
 from transforms.io.files import create_file, join
-from transforms.io.records import unframe_records
 from transforms.measure import measure
 from transforms.prepared import (
     PreparedPicture,
@@ -80,7 +80,7 @@ def prepare_inputs(
                 stream, files, prepare, written, findings, tallies
             )
         pictures[kind] = tuple(written)
-        findings += _same_pictures(files, written, kind == f"{recipe.splits.by}s")
+        findings += _same_pictures(files, written, kind in recipe.splits.dealt_out)
     _refuse_bad(findings, pictures, folders, len(found.foregrounds), skip_bad)
     findings += _without_class(folders, recipe, pictures["backgrounds"])
     prepared = PreparedSource(
@@ -120,9 +120,7 @@ def _background(file: InputFile, recipe: Recipe) -> _Prepared:
 def _foreground(file: InputFile, mask_file: InputFile | None, recipe: Recipe) -> _Prepared:
     prepared = prepare_foreground(file, mask_file, recipe)
     cutout = prepared.cutout
-    mask = cutout.mask
-    if recipe.masks.binary_threshold is not None:
-        mask = binarise(mask, recipe.masks.binary_threshold)
+    mask = recipe.drawing.levels.apply(cutout.mask)
     pixels = np.dstack([np.asarray(cutout.colour), np.asarray(cutout.alpha)])
     return _Prepared(
         record=foreground_record(file.name, cutout, prepared.width, prepared.height),
@@ -167,8 +165,10 @@ def _without_class(
 ) -> Iterator[Finding]:
     """A warning where the recipe's layout needs classes that there are not."""
     layout = LAYOUTS.get(recipe.name)
-    loose = sum(not picture.label for picture in backgrounds)
-    if layout and layout.needs_class and loose:
+    if not layout or not layout.needs_class:
+        return
+    loose = sum(not layout.class_of(picture.name, picture.label) for picture in backgrounds)
+    if loose:
         yield Finding(
             folders.backgrounds,
             ".",

@@ -25,16 +25,27 @@ _CLASSES = 20
 
 
 @dataclass(frozen=True)
+class Block:
+    """Every one of some backgrounds with every one of some foregrounds: indices of the plan's."""
+
+    backgrounds: tuple[int, ...]
+    foregrounds: tuple[int, ...]
+
+    @property
+    def pairs(self) -> int:
+        return len(self.backgrounds) * len(self.foregrounds)
+
+
+@dataclass(frozen=True)
 class Split:
     """A named part of the examples.
 
-    It is the run [start, stop) of the seeded permutation of all examples that its backgrounds and
-    foregrounds (indices into the plan's) give. `shard_sizes`: examples, shard by shard.
+    It is the run [start, stop) of the seeded permutation of all examples that its blocks give.
+    `shard_sizes`: examples, shard by shard.
     """
 
     name: str
-    backgrounds: tuple[int, ...]
-    foregrounds: tuple[int, ...]
+    blocks: tuple[Block, ...]
     start: int
     stop: int
     shard_sizes: tuple[int, ...]
@@ -61,28 +72,42 @@ class Plan:
     @functools.cached_property
     def splits(self) -> dict[str, Split]:
         """The splits in the recipe's order, by name, with exact counts."""
-        recipe = self.recipe
-        everything = tuple(range(len(self.backgrounds))), tuple(range(len(self.foregrounds)))
-        splits: dict[str, Split] = {}
-        if recipe.splits.by == "example":
-            total = self._combinations(*everything)
-            start = 0
-            for name, count in _apportion(total, recipe.splits.fractions, "examples").items():
-                sizes = _shard_sizes(count, recipe.shards.examples)
-                splits[name] = Split(name, *everything, start, start + count, sizes)
-                start += count
-            return splits
-        pictures = self.backgrounds if recipe.splits.by == "background" else self.foregrounds
-        counts = _apportion(len(pictures), recipe.splits.fractions, f"{recipe.splits.by}s")
-        for name, dealt in _deal(_twins(pictures, recipe.seed), counts).items():
-            mine = tuple(sorted(dealt))
-            sides = (
-                (mine, everything[1]) if recipe.splits.by == "background" else (everything[0], mine)
+        rules = self.recipe.splits
+        backgrounds = self._dealt("backgrounds", self.backgrounds)
+        foregrounds = self._dealt("foregrounds", self.foregrounds)
+        blocks: dict[str, tuple[Block, ...]] = {
+            name: (Block(backgrounds[name], foregrounds[name]),) for name in rules.fractions
+        }
+        if rules.by == "example":
+            total = self._examples_of(next(iter(blocks.values())))
+            counts = _apportion(total, rules.fractions, "examples")
+            ends = itertools.accumulate(counts.values())
+            return {
+                name: self._split(name, blocks[name], end - counts[name], end)
+                for name, end in zip(counts, ends, strict=True)
+            }
+        if rules.between is not None:
+            blocks[rules.between] = tuple(
+                Block(backgrounds[one], foregrounds[other])
+                for one, other in itertools.permutations(rules.fractions, 2)
             )
-            examples = self._combinations(*sides)
-            sizes = _shard_sizes(examples, recipe.shards.examples)
-            splits[name] = Split(name, *sides, 0, examples, sizes)
-        return splits
+        return {
+            name: self._split(name, mine, 0, self._examples_of(mine))
+            for name, mine in blocks.items()
+        }
+
+    def _split(self, name: str, blocks: tuple[Block, ...], start: int, stop: int) -> Split:
+        sizes = _shard_sizes(stop - start, self.recipe.shards.examples)
+        return Split(name, blocks, start, stop, sizes)
+
+    def _dealt(self, kind: str, pictures: Sequence[PreparedPicture]) -> dict[str, tuple[int, ...]]:
+        """Indices of each split's pictures: all, where those of this kind are not dealt out."""
+        rules = self.recipe.splits
+        if kind not in rules.dealt_out:
+            return dict.fromkeys(rules.fractions, tuple(range(len(pictures))))
+        counts = _apportion(len(pictures), rules.fractions, kind)
+        dealt = _deal(_twins(pictures, self.recipe.seed), counts)
+        return {name: tuple(sorted(indices)) for name, indices in dealt.items()}
 
     @property
     def examples(self) -> int:
@@ -136,7 +161,7 @@ class Plan:
     def _placements(self, split: Split, first: int, count: int) -> tuple[Placement, ...]:
         recipe = self.recipe
         flips = recipe.placements.flips
-        total = self._combinations(split.backgrounds, split.foregrounds)
+        total = self._examples_of(split.blocks)
         positions = np.arange(first, first + count, dtype=np.uint64)
         shuffle = np.uint64(hash_key(recipe.seed, "shuffle"))
         numbers = permute(
@@ -144,9 +169,7 @@ class Plan:
         ).astype(np.int64)
         numbers, indices = np.divmod(numbers, recipe.placements.per_pair)
         numbers, flip_numbers = np.divmod(numbers, len(flips))
-        background_numbers, foreground_numbers = np.divmod(numbers, len(split.foregrounds))
-        backgrounds = np.array(split.backgrounds)[background_numbers]
-        foregrounds = np.array(split.foregrounds)[foreground_numbers]
+        backgrounds, foregrounds = _pairs(split.blocks, numbers)
         background_keys, foreground_keys = self._name_keys
         widths, heights = self._foreground_sizes
         boxes = place(
@@ -200,9 +223,9 @@ class Plan:
             height=height,
         )
 
-    def _combinations(self, backgrounds: tuple[int, ...], foregrounds: tuple[int, ...]) -> int:
+    def _examples_of(self, blocks: Sequence[Block]) -> int:
         rules = self.recipe.placements
-        return len(backgrounds) * len(foregrounds) * len(rules.flips) * rules.per_pair
+        return sum(block.pairs for block in blocks) * len(rules.flips) * rules.per_pair
 
     @functools.cached_property
     def _name_keys(self) -> tuple[UInt64, UInt64]:
@@ -218,6 +241,21 @@ class Plan:
             [(picture.width, picture.height) for picture in self.foregrounds], np.int64
         ).T
         return widths, heights
+
+
+def _pairs(
+    blocks: Sequence[Block], numbers: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Backgrounds and foregrounds of the pairs of these numbers; blocks are counted through."""
+    backgrounds, foregrounds = np.empty_like(numbers), np.empty_like(numbers)
+    first = 0
+    for block in blocks:
+        mine = (first <= numbers) & (numbers < first + block.pairs)
+        rows, columns = np.divmod(numbers[mine] - first, len(block.foregrounds))
+        backgrounds[mine] = np.array(block.backgrounds)[rows]
+        foregrounds[mine] = np.array(block.foregrounds)[columns]
+        first += block.pairs
+    return backgrounds, foregrounds
 
 
 def _apportion(total: int, fractions: Mapping[str, float], things: str) -> dict[str, int]:

@@ -9,7 +9,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from transforms.codecs import Compression, ImageCodec, MaskCodec
+from transforms.cutout import SWAPS_SIDES, Drawing, MaskLevels, Transform
 from transforms.depth import DepthSettings
+from transforms.resampling import Filter
 
 # A chunk's composites and masks together stay below this.
 _CHUNK_BYTES = 8 * 2**20
@@ -20,6 +22,9 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+_Level = Annotated[int, Field(ge=0, le=255)]
+
+
 class Canvas(_Section):
     """The size, shape and colour of every composite."""
 
@@ -28,7 +33,17 @@ class Canvas(_Section):
     fit: Literal["crop", "stretch", "pad"] = Field(
         "crop", description="how a background of another shape is fitted"
     )
+    pad_colour: tuple[_Level, _Level, _Level] = Field(
+        (0, 0, 0), strict=False, description="fit pad: red, green and blue of what is beside it"
+    )
+    filter: Filter = Field("lanczos", description="by which backgrounds are resized")
     colour: Literal["rgb", "grey"] = "rgb"
+
+    @model_validator(mode="after")
+    def _padded(self) -> Canvas:
+        if self.fit != "pad" and self.pad_colour != (0, 0, 0):
+            raise ValueError(f"pad_colour goes with fit pad alone, not {self.fit}: leave it out")
+        return self
 
     @property
     def channels(self) -> int:
@@ -84,6 +99,10 @@ class Foregrounds(_Section):
     scale: tuple[float, float] = Field(
         (1.0, 1.0), strict=False, description="random factor on the size, from … to"
     )
+    scale_each: Literal["example", "foreground"] = Field(
+        "example", description="what gets a factor of its own: each example or each foreground"
+    )
+    filter: Filter = Field("lanczos", description="by which foregrounds are resized")
     trim: bool = Field(False, description="first crop the clear frame around each cut-out")
 
     @model_validator(mode="after")
@@ -92,6 +111,11 @@ class Foregrounds(_Section):
         if not 0 < low <= high <= 16:
             raise ValueError(f"scale is [from, to] with 0 < from <= to <= 16, not [{low}, {high}]")
         return self
+
+    @property
+    def example_scale(self) -> tuple[float, float]:
+        """The range of the factor that each example has of its own."""
+        return self.scale if self.scale_each == "example" else (1.0, 1.0)
 
     def drawn_size(self, width: int, height: int, canvas: Canvas) -> tuple[int, int]:
         """Width and height at scale 1 of a foreground whose file is `width` × `height`."""
@@ -109,9 +133,8 @@ class Foregrounds(_Section):
                 factor = size.max_side / max(width, height)
             case CanvasFractionSize():
                 factor = size.fraction * min(canvas.width / width, canvas.height / height)
-                # Rounded down, to stay within the fraction; but 79.999… is 80.
-                return max(1, int(width * factor + 1e-6)), max(1, int(height * factor + 1e-6))
-        return max(1, round(width * factor)), max(1, round(height * factor))
+        # Rounded down, to stay within what is asked for; but 79.999… is 80.
+        return max(1, int(width * factor + 1e-6)), max(1, int(height * factor + 1e-6))
 
 
 class PlacementRules(_Section):
@@ -131,12 +154,24 @@ class PlacementRules(_Section):
     y: tuple[int, int] | None = Field(
         None, strict=False, description="region range: the top edge, from … to, pixels"
     )
+    half_open: bool = Field(
+        False,
+        description="region inside: never against the right or lower edge, as loops that draw "
+        "from 0 to below canvas - foreground have it",
+    )
     distinct: bool = Field(
         False, description="no x and no y twice among the places of one pair and flip"
     )
     flip: Literal["none", "own", "shared"] = Field(
         "own",
-        description="mirrored foregrounds: none, at places of their own, or at the plain one's",
+        description="flipped foregrounds: none, at places of their own, or at the plain one's",
+    )
+    transforms: tuple[Transform, ...] = Field(
+        ("left_right",),
+        min_length=1,
+        strict=False,
+        description="what flipping does, in turn by the number of the place: left_right, "
+        "top_bottom, rotate_90 (anticlockwise), rotate_180, rotate_270, transpose, transverse",
     )
 
     @model_validator(mode="after")
@@ -155,6 +190,23 @@ class PlacementRules(_Section):
                 raise ValueError(f"{name} is [from, to] with 0 <= from <= to, not {list(bounds)}")
         return self
 
+    @model_validator(mode="after")
+    def _together(self) -> PlacementRules:
+        if self.half_open and self.region != "inside":
+            raise ValueError(
+                f"half_open goes with region inside alone, not {self.region}: leave it out"
+            )
+        if self.flip == "none" and self.transforms != ("left_right",):
+            raise ValueError("transforms are of flipped foregrounds, and flip is none: set it own")
+        swaps = [name for name in self.transforms if name in SWAPS_SIDES]
+        if swaps and self.region != "range" and (self.distinct or self.flip == "shared"):
+            key = "distinct: true" if self.distinct else "flip: shared"
+            raise ValueError(
+                f"{swaps[0]} makes width height, and so the places that there are differ: it does "
+                f"not go with {key} but in region range"
+            )
+        return self
+
     @property
     def flips(self) -> tuple[bool, ...]:
         return (False,) if self.flip == "none" else (False, True)
@@ -166,12 +218,25 @@ class Masks(MaskCodec):
     source: Literal["given", "alpha", "file", "colour"] = Field(
         "given",
         description="alpha: the transparency; file: --masks; given: --masks where there is one, "
-        "else the transparency; colour: where red, green and blue, on black, all lie in range",
+        "else the transparency; colour: where red, green and blue all lie in range and anything "
+        "is seen",
     )
     range: tuple[int, int] = Field(
         (1, 255), strict=False, description="source colour: from … to, of each channel"
     )
+    without_black: bool = Field(
+        False, description="source alpha: 0 where the foreground's luminance is 0"
+    )
+    filter: Filter | None = Field(
+        None, description="by which masks are resized; null: as their foregrounds"
+    )
     soft: bool = Field(False, description="keep grey levels; else 0 and 255")
+    squared: bool = Field(
+        False, description="soft masks: v·v / 255, as one that is pasted through itself comes out"
+    )
+    dither: bool = Field(
+        False, description="binary masks: by Floyd and Steinberg's dithering, not by threshold"
+    )
     threshold: int = Field(
         128, ge=1, le=255, description="binary masks: alpha (or mask file) from which 255"
     )
@@ -183,33 +248,71 @@ class Masks(MaskCodec):
             raise ValueError(f"range is [from, to], 0 <= from <= to <= 255, not [{low}, {high}]")
         return self
 
+    @model_validator(mode="after")
+    def _together(self) -> Masks:
+        if self.without_black and self.source != "alpha":
+            raise ValueError(
+                f"without_black goes with source alpha alone, not {self.source}: leave it out"
+            )
+        if self.squared and not self.soft:
+            raise ValueError("squared is of soft masks: set soft to true too, or leave it out")
+        if self.dither and self.soft:
+            raise ValueError("dither makes masks of 0 and 255, and soft keeps greys: leave one out")
+        return self
+
     @property
     def binary_threshold(self) -> int | None:
-        """The threshold of binary masks, None for soft ones."""
-        return None if self.soft else self.threshold
+        """At which grey levels are cut; None for masks that are soft or dithered."""
+        return None if self.soft or self.dither else self.threshold
 
 
 class Splits(_Section):
     """Named parts of the examples, by exact counts."""
 
-    by: Literal["example", "background", "foreground"] = Field(
-        "example", description="what is dealt out; by background, no two splits share one"
+    by: Literal["example", "background", "foreground", "both"] = Field(
+        "example",
+        description="what is dealt out; by background (foreground), no two splits share one; by "
+        "both, neither",
     )
     fractions: dict[str, float] = {"train": 0.9, "test": 0.1}
+    between: str | None = Field(
+        None,
+        description="by both: the split of what lies between, such as a test background with a "
+        "train foreground; null: left out",
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> Splits:
         if not self.fractions:
             raise ValueError("fractions must name at least one split, such as train: 1.0")
-        for name, fraction in self.fractions.items():
+        if self.between is not None and (self.by != "both" or self.between in self.fractions):
+            raise ValueError(
+                f"between ({self.between}) names a further split, where splits.by is both"
+            )
+        for name in self.names:
             if not name.isidentifier() or not name.isascii():
                 raise ValueError(f"split names are ASCII letters, digits and _; not {name!r}")
+        for name, fraction in self.fractions.items():
             if not 0 < fraction <= 1:
                 raise ValueError(f"fractions lie above 0 and up to 1; {name} is {fraction}")
         total = math.fsum(self.fractions.values())
         if abs(total - 1) > 1e-9:
             raise ValueError(f"fractions must add up to 1, not {total:g}")
+        if self.between is not None and len(self.fractions) < 2:
+            raise ValueError("nothing lies between fewer than two splits: set between to null")
         return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all splits, in their order."""
+        return (*self.fractions, *([self.between] if self.between else []))
+
+    @property
+    def dealt_out(self) -> tuple[str, ...]:
+        """The kinds of pictures of which no two splits share one."""
+        if self.by == "example":
+            return ()
+        return ("backgrounds", "foregrounds") if self.by == "both" else (f"{self.by}s",)
 
 
 class Shards(_Section):
@@ -250,10 +353,11 @@ class Recipe(_Section):
                 ("wide", width, canvas.width),
                 ("high", height, canvas.height),
             ):
-                if length > limit:
+                if length > limit - rules.half_open:
+                    short = " short of its edge" if rules.half_open else ""
                     raise ValueError(
                         f"foregrounds {length} pixels {side} cannot lie inside a canvas {limit} "
-                        f"pixels {side}: make foregrounds.size or scale smaller, the canvas "
+                        f"pixels {side}{short}: make foregrounds.size or scale smaller, the canvas "
                         "larger, or set placements.region to anywhere"
                     )
             return self
@@ -290,6 +394,17 @@ class Recipe(_Section):
                 return round(self.canvas.width * fraction), round(self.canvas.height * fraction)
             case NativeSize():
                 return 1, 1
+
+    @property
+    def drawing(self) -> Drawing:
+        """How cut-outs are drawn."""
+        masks = self.masks
+        return Drawing(
+            levels=MaskLevels(masks.binary_threshold, masks.dither, masks.squared),
+            transforms=self.placements.transforms,
+            filter=self.foregrounds.filter,
+            mask_filter=masks.filter or self.foregrounds.filter,
+        )
 
     @property
     def chunk_examples(self) -> int:

@@ -16,11 +16,11 @@ from PIL import Image
 from depthmask.errors import UserError
 from depthmask.manifest import ShardEntry
 from depthmask.plasma import PLASMA
+from depthmask.records import parse_example, read_records
 from pipeline.dataset import Dataset
 from transforms.depth import grey_depth
 from transforms.elements import Placement
 from transforms.io.files import open_file
-from transforms.io.records import parse_example, read_records
 
 
 @dataclass(frozen=True)

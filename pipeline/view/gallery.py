@@ -29,6 +29,7 @@ from pipeline.view.examples import (
 )
 from pipeline.view.figures import heat_picture, histogram, placement_map
 from transforms.codecs import open_image, to_image
+from transforms.cutout import TRANSFORM_WORDS
 from transforms.prepared import PreparedInputs, PreparedSource
 
 # Masks that are decoded to measure how much they cover.
@@ -154,19 +155,20 @@ def _examples(dataset: Dataset, shown: list[Shown]) -> Iterator[str]:
 def _example(dataset: Dataset, shown: Shown, inputs: PreparedInputs) -> str:
     example, place = shown.example, shown.example.placement
     names = f"{place.background} {place.foreground}".lower()
-    cutout = inputs.foreground(place.foreground, False)
+    transform = dataset.recipe.drawing.transform(place)
+    cutout = inputs.foreground(place.foreground, transform)
     foreground = cutout.colour.copy()
     foreground.putalpha(cutout.alpha)
     background = to_image(inputs.background(place.background))
     composite = _data_uri(example.image, _kind(example.image))
     mask = open_image(example.mask).convert("L")
     outline = _data_uri(_png(_outline(np.asarray(mask) >= 128)), "png")
-    mirrored = "mirrored" if place.flip else ""
+    flipped = f", {TRANSFORM_WORDS[transform]}" if transform else ""
     pictures = [
         _figure("background", _image(_data_uri(_jpeg(background), "jpeg"), "background")),
         _figure(
-            "foreground, mirrored" if place.flip else "foreground",
-            _image(_data_uri(_png(foreground), "png"), "foreground", mirrored),
+            f"foreground{flipped}",
+            _image(_data_uri(_png(foreground), "png"), "foreground"),
             "whole checks",
         ),
         _figure("composite", _image(composite, "composite") + _image(outline, "", "outline")),
@@ -186,7 +188,7 @@ def _example(dataset: Dataset, shown: Shown, inputs: PreparedInputs) -> str:
         "foreground": place.foreground,
         "background": place.background,
         "box": f"{place.width}×{place.height} at {place.x}, {place.y}",
-        "place": f"{place.index}{', mirrored' if place.flip else ''}",
+        "place": f"{place.index}{flipped}",
         "covers": f"{shown.coverage:.1%}",
     }
     return (

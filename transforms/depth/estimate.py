@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,8 +29,7 @@ class DepthHandler(ModelHandler[ComposedChunk, ComposedChunk, DepthModel]):
         model: DepthModel,
         inference_args: dict[str, Any] | None = None,
     ) -> Iterator[ComposedChunk]:
-        for chunk in batch:
-            yield dataclasses.replace(chunk, depths=model.predict(chunk.images))
+        yield from map(model.estimate, batch)
 
     def get_num_bytes(self, batch: Sequence[ComposedChunk]) -> int:
         return sum(chunk.images.nbytes for chunk in batch)

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 import posixpath
 import reprlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from depthmask.errors import DepthModelError, UserError, first_line
 from depthmask.manifest import ModelIdentity
+from transforms.codecs import decode_image
 from transforms.depth.interface import ModelInterface, PictureSize, Precision
 from transforms.depth.model_files import checksum, files_at
 from transforms.depth.storage import DepthStorage
+from transforms.elements import ComposedChunk
 
 
 class DepthSettings(DepthStorage):
     """How depth is estimated and stored: the recipe's section ``depth``."""
 
+    of: Literal["composite", "stored"] = Field(
+        "composite",
+        description="what the model sees; stored: the composite as it is read again, after the "
+        "loss of JPEG",
+    )
     batch_size: int = Field(16, ge=1, le=4096, description="pictures per call of the model")
     precision: Precision = Field(
         "float32", description="bfloat16, float16: faster on GPUs and some CPUs, less exact"
@@ -190,6 +198,16 @@ class DepthModel:
 
     stage: DepthStage
     network: Network
+
+    def estimate(self, chunk: ComposedChunk) -> ComposedChunk:
+        """Returns the chunk with depth: of its composites as they are encoded, if they are.
+
+        Raises as `predict` does.
+        """
+        images = chunk.images
+        if chunk.encoded_images is not None:
+            images = np.stack([decode_image(data) for data in chunk.encoded_images])
+        return dataclasses.replace(chunk, depths=self.predict(images))
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Returns depth, float32 [n, h', w'], of `images`, uint8 [n, H, W, C], at the stored size.

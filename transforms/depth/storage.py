@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from depthmask.features import PixelType
 from depthmask.manifest import DepthStorageName
 from depthmask.plasma import PLASMA, plasma_positions
 from transforms.codecs import Compression, ImageCodec, encode_image, open_image
@@ -55,7 +56,7 @@ class DepthStorage(BaseModel):
         return 3 if self.storage == "plasma8" else 1
 
     @property
-    def dtype(self) -> str:
+    def dtype(self) -> PixelType:
         """The type of a stored map's values."""
         return "uint16" if self.absolute else "uint8"
 

@@ -119,6 +119,17 @@ def read_file(path: str) -> bytes:
         return bytes(file.read())
 
 
+def read_range(path: str, start: int, size: int) -> bytes:
+    """Returns up to `size` bytes of a file from byte `start` on; fewer where it ends."""
+    if size <= 0:
+        return b""
+    if gcs.is_gcs(path):
+        return gcs.read_range(path, start, size)
+    with open_file(path) as file:
+        file.seek(start)
+        return bytes(file.read(size))
+
+
 def read_files(paths: Sequence[str]) -> Iterator[bytes]:
     """Yields the bytes of each of many small files, in order; reads several remote ones at once."""
     return _each(read_file, paths)
@@ -149,8 +160,10 @@ def write_file(path: str, parts: Iterable[bytes]) -> int:
 
 
 def rename_file(path: str, new_path: str) -> None:
-    """Renames a file; replaces one that has the new name."""
+    """Renames a file, into a folder that it makes; replaces one that has the new name."""
     if is_local(path):
+        if folder := os.path.dirname(new_path):
+            os.makedirs(folder, exist_ok=True)
         os.replace(path, new_path)
     elif gcs.is_gcs(path):
         gcs.rename(path, new_path)

@@ -148,6 +148,13 @@ def open_object(path: str, mode: str) -> Iterator[BinaryIO]:
         yield file
 
 
+def read_range(path: str, start: int, size: int) -> bytes:
+    """Returns up to `size` bytes, at least 1, of an object from byte `start` on."""
+    with gcs_errors(path):
+        end = start + size - 1
+        return bytes(_blob(path).download_as_bytes(start=start, end=end, retry=_retry()))
+
+
 def exists(path: str) -> bool:
     """Whether there is such an object."""
     with gcs_errors(path):

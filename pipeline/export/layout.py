@@ -1,0 +1,183 @@
+"""What a layout is: which files an export has, and what is in them."""
+
+from __future__ import annotations
+
+import abc
+import csv
+import functools
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from depthmask.errors import UserError
+from pipeline.export.pictures import DepthForm, Form, Picture
+
+if TYPE_CHECKING:  # names of layouts are wanted where nothing of this is
+    from pipeline.dataset import Dataset
+    from pipeline.export.grid import Grid, InputNumber
+    from transforms.prepared import PreparedSource
+
+# File systems take 255 bytes; the rest is for what layouts put around an example's name.
+MAX_NAME = 220
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of an export: `name` in `container` (a .zip or .tar file), or None: in the folder.
+
+    Containers of another kind are files that are the joined `data` of all that goes into them: the
+    lines of a .csv or .txt, the maps of an .npz. So are files in a .zip of which there are several
+    of one name; they need a `group` of their own, from 1 on: groups follow one another.
+    """
+
+    container: str | None
+    name: str
+    data: bytes
+    group: int = 0
+
+
+@dataclass(frozen=True)
+class Example:
+    """What is known of an example beside its pictures.
+
+    `position` counts all `examples` of the dataset from 0, split by split, in the order of
+    index.csv.
+    """
+
+    position: int
+    examples: int
+    split: str
+    shard: int
+    features: Mapping[str, Any]
+    grid: Grid
+
+    @property
+    def background(self) -> InputNumber:
+        return self.grid.backgrounds[self.features["background"]]
+
+    @property
+    def foreground(self) -> InputNumber:
+        return self.grid.foregrounds[self.features["foreground"]]
+
+    @property
+    def flip(self) -> int:
+        return int(self.features["flip"])
+
+    @property
+    def k(self) -> int:
+        """The number of the place, from 1 on."""
+        return int(self.features["placement"]) + 1
+
+    @property
+    def in_pair(self) -> int:
+        """Its number, from 0 on, among those of its background and foreground: by k, then flip."""
+        return (self.k - 1) * self.grid.flips + self.flip
+
+    @property
+    def number(self) -> int:
+        """Its number, from 0 on, by background, foreground, k and flip."""
+        pair = (self.background.place - 1) * len(self.grid.foregrounds) + self.foreground.place - 1
+        return pair * self.grid.a_pair + self.in_pair
+
+    def is_among(self, count: int) -> bool:
+        """Whether it is among so many at random: every n-th of a shuffled dataset."""
+        position, examples = self.position, self.examples
+        return position * count // examples != (position - 1) * count // examples
+
+    @property
+    def stem(self) -> str:
+        """BG_FG_FLIP_K: the names of the two pictures, 0 or 1, and k from 0 on with two digits."""
+        names = (flat_name(self.features[key]) for key in ("background", "foreground"))
+        return "_".join((*names, str(self.flip), f"{self.k - 1:02d}"))
+
+
+@functools.lru_cache(4096)
+def flat_name(name: str) -> str:
+    """A picture's name as part of a file name: letters, digits, ``-`` and ``%`` alone.
+
+    All else is percent-encoded, so that names can be split at ``_``, ``.``, ``,`` and spaces.
+    """
+    return "".join(
+        sign if sign.isalnum() or sign == "-" else "".join(f"%{byte:02X}" for byte in sign.encode())
+        for sign in name
+    )
+
+
+@dataclass(frozen=True)
+class InputPicture:
+    """A prepared input: `kind` is background, foreground (with alpha) or foreground_mask; PNG.
+
+    `label`: a background's class, or empty.
+    """
+
+    kind: str
+    name: str
+    label: str
+    data: bytes
+    grid: Grid
+
+    @property
+    def number(self) -> InputNumber:
+        numbers = self.grid.backgrounds if self.kind == "background" else self.grid.foregrounds
+        return numbers[self.name]
+
+    @property
+    def file_name(self) -> str:
+        return f"{flat_name(self.name)}.png"
+
+
+class Layout(abc.ABC):
+    """A way to store a dataset."""
+
+    name: ClassVar[str]
+    image: ClassVar[Form] = Form()
+    mask: ClassVar[Form] = Form()
+    depth: ClassVar[DepthForm] = DepthForm()
+    needs_depth: ClassVar[bool] = False
+    needs_class: ClassVar[bool] = False
+    # Whether files in zips are compressed.
+    deflated: ClassVar[bool] = False
+
+    def order(self, example: Example) -> int:
+        """Its place in every container, from 0 to below the number of examples."""
+        return example.position
+
+    @abc.abstractmethod
+    def files(self, example: Example, pictures: Mapping[str, Picture]) -> Iterator[File]:
+        """What becomes of an example; `pictures`: image, mask and depth in the layout's forms."""
+
+    @abc.abstractmethod
+    def input_files(self, picture: InputPicture) -> Iterator[File]:
+        """What becomes of an input."""
+
+    def header(self, container: str) -> bytes:
+        """The first line of an index file."""
+        return b""
+
+    def class_of(self, name: str, label: str) -> str:
+        """The class of a background of this name and label, or empty."""
+        return label
+
+    def check(self, dataset: Dataset, source: PreparedSource) -> None:
+        """Raises UserError where the dataset cannot fill the layout."""
+        if self.needs_depth and dataset.manifest.depth is None:
+            raise UserError(
+                f"{dataset.path} has no depth, which layout {self.name} needs: make the dataset "
+                "with a --depth-model, or export it by --layout folder or webdataset."
+            )
+        pictures = source.backgrounds
+        without = [p.name for p in pictures if not self.class_of(p.name, p.label)]
+        if self.needs_class and without:
+            raise UserError(
+                f"layout {self.name} has the backgrounds' classes, and background {without[0]} has "
+                "none: make the dataset from backgrounds in a subfolder for each class, or export "
+                "it by another layout."
+            )
+
+
+def line(separator: str, *values: object) -> bytes:
+    """A line of an index file."""
+    stream = io.StringIO()
+    csv.writer(stream, delimiter=separator, lineterminator="\n").writerow(values)
+    return stream.getvalue().encode()
