@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from depthmask.dataset import open_dataset as open
     from depthmask.reading import load
     from pipeline.api import generate, plan
-    from pipeline.dataset import verify_dataset as verify
     from pipeline.export import export_dataset as export
     from pipeline.repair import repair
+    from pipeline.verify import verify_dataset as verify
 
     __version__: str
 
@@ -50,7 +50,7 @@ _LAZY = {
     "generate": "pipeline.api:generate",
     "plan": "pipeline.api:plan",
     "export": "pipeline.export:export_dataset",
-    "verify": "pipeline.dataset:verify_dataset",
+    "verify": "pipeline.verify:verify_dataset",
     "repair": "pipeline.repair:repair",
 }
 

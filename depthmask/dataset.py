@@ -98,6 +98,8 @@ def open_dataset(path: str | os.PathLike[str], read: Callable[[str], bytes] = re
             raise DatasetError(
                 f"{path} is not a finished depthmask dataset: it has no {name}."
             ) from error
+        except OSError as error:
+            raise DatasetError(f"{join(path, name)} cannot be read: {error}.") from error
     manifest = Manifest.from_bytes(data[MANIFEST], join(path, MANIFEST))
     return Dataset(path, manifest, Features.from_bytes(data[FEATURES], join(path, FEATURES)))
 

@@ -51,17 +51,22 @@ class Decoder:
 
 def _decode_picture(feature: ImageFeature, name: str, data: bytes) -> np.ndarray:
     try:
-        image: Image.Image = Image.open(io.BytesIO(data), formats=(feature.encoding,))
-        if (image.height, image.width) != (feature.height, feature.width):
-            raise ValueError(f"it has {image.width}×{image.height} pixels")
-        if feature.dtype == "uint8":
-            image = image.convert("L" if feature.channels == 1 else "RGB")
-        pixels = np.array(image).reshape(feature.shape)
+        pixels = decode_pixels(data)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"a record's {name} is damaged: {error}") from error
-    if pixels.dtype != feature.dtype:
-        raise ValueError(f"a record's {name} has pixels of {pixels.dtype}, not {feature.dtype}")
+    if pixels.dtype != feature.dtype or pixels.shape != feature.shape:
+        raise ValueError(f"a record's {name} is {pixels.dtype} {list(pixels.shape)}")
     return pixels
+
+
+def decode_pixels(data: bytes) -> np.ndarray:
+    """Returns the pixels of a JPEG or PNG: uint8 or uint16 [H, W, C]; those of 1 bit as 0 and 255.
+
+    Raises what Pillow does where it is neither.
+    """
+    image: Image.Image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
+    pixels = np.array(image.convert("L") if image.mode == "1" else image)
+    return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
 def depth_of(meaning: DepthMeaning, stored: np.ndarray) -> np.ndarray:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from typing import Any, BinaryIO, cast
 
 from depthmask.errors import DatasetError
 
 
 def path_of(path: str | os.PathLike[str]) -> str:
-    """A folder's path as text, without a last slash."""
+    """A folder's path as text, without a last slash, a leading ~ as the folder it stands for."""
     text = os.fspath(path)
+    text = text if "://" in text else os.path.expanduser(text)
     return text.rstrip("/") or text
 
 
@@ -25,8 +28,18 @@ def open_file(path: str) -> BinaryIO:
     `path` is local, or a URL of a file system that fsspec has, such as ``gs://`` and ``s3://``.
     """
     if "://" not in path:
-        return open(path, "rb")
+        return open_local(path)
     return cast(BinaryIO, _fsspec(path).open(path, "rb").open())
+
+
+def open_local(path: str) -> BinaryIO:
+    """Opens a local file to read bytes from. Raises OSError, for what is no file too.
+
+    Opening a named pipe would wait without end.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "not a file", path)
+    return open(path, "rb")
 
 
 def read_file(path: str) -> bytes:

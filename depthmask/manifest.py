@@ -49,6 +49,8 @@ DATASET_INFO = "dataset_info.json"
 ERRORS = "errors.jsonl"
 # Its publisher completes it, so the manifest has no checksum of it.
 CARD = "README.md"
+# Of the pictures as readers decode them: verify writes it.
+DECODED_STATISTICS = "decoded_statistics.json"
 # The files beside the shards whose checksums the manifest has.
 CHECKED_FILES = (*PREPARED, INDEX, RECIPE, STATISTICS, FEATURES, DATASET_INFO, ERRORS)
 
@@ -76,7 +78,7 @@ def shard_name(split: str, number: int, count: int) -> str:
 
 def parse_shard_name(name: str) -> ShardName | None:
     """The inverse of `shard_name`; None for any other name."""
-    if not (found := _SHARD_NAME.fullmatch(name)) or not _is_split_name(found[1]):
+    if not (found := _SHARD_NAME.fullmatch(name)) or not is_split_name(found[1]):
         return None
     parsed = ShardName(found[1], int(found[2]), int(found[3]))
     is_one = parsed.number < parsed.count and name == shard_name(*dataclasses.astuple(parsed))
@@ -85,7 +87,8 @@ def parse_shard_name(name: str) -> ShardName | None:
 
 def is_dataset_file(name: str) -> bool:
     """Whether a run may put a file of this name into its output folder."""
-    return name in (MANIFEST, CARD, *CHECKED_FILES) or parse_shard_name(name) is not None
+    others = (MANIFEST, CARD, DECODED_STATISTICS, *CHECKED_FILES)
+    return name in others or parse_shard_name(name) is not None
 
 
 def crc_text(crc: int) -> str:
@@ -100,12 +103,13 @@ def parse_crc(data: Any, at: str) -> int:
     return int(data, 16)
 
 
-def _is_split_name(name: str) -> bool:
+def is_split_name(name: str) -> bool:
+    """Whether a split may have this name: it becomes part of file names."""
     return name.isidentifier() and name.isascii()
 
 
 def _split_name(data: Any, at: str) -> str:
-    if not _is_split_name(text(data, at)):
+    if not is_split_name(text(data, at)):
         raise wrong(data, at, "the name of a split")
     return str(data)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import warnings
 from collections.abc import Callable, Sequence
 
@@ -24,10 +25,17 @@ def _read_file(path: str) -> bytes:
     scheme, separator, _ = path.partition("://")
     if separator and scheme in _TENSORFLOW_IO_SCHEMES:
         _load_tensorflow_io(path, scheme)
+    _check_is_file(path)
     try:
         return bytes(tf.io.gfile.GFile(path, "rb").read())
     except (tf.errors.NotFoundError, tf.errors.FailedPreconditionError) as error:
         raise FileNotFoundError(path) from error
+
+
+def _check_is_file(path: str) -> None:
+    """Raises DatasetError for what reading would wait for without end, such as a named pipe."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise DatasetError(f"{path} is not a file.")
 
 
 def _load_tensorflow_io(path: str, scheme: str) -> None:
@@ -57,6 +65,7 @@ def load(
     decode_depth: bool = True,
     normalize: bool = False,
     deterministic: bool = True,
+    assert_count: bool = True,
 ) -> tf.data.Dataset:
     """The examples of a split, as dictionaries of tensors. Shuffle and batch as you like.
 
@@ -90,6 +99,8 @@ def load(
       normalize: makes ``image`` (and ``background_image``) float32, (value / 255 - mean) / std
         with the dataset's own per-channel statistics of its composites.
       deterministic: False lets faster shards overtake slower ones.
+      assert_count: the result's cardinality is the number of examples. False where each reader
+        gets a part of them: tf.data service that shards, `tf.distribute`.
 
     Raises:
       DatasetError: not a finished dataset, no such split, no such feature.
@@ -97,6 +108,8 @@ def load(
     opened = open_dataset(path, _read_file)
     decode = decoder(opened, features, decode_depth=decode_depth)
     files = [opened.file(shard.file) for shard in opened.shards(split)]
+    for file in files:
+        _check_is_file(file)
     dataset = tf.data.Dataset.from_tensor_slices(files).interleave(
         lambda file: tf.data.TFRecordDataset(file, buffer_size=_BUFFER_BYTES),
         cycle_length=min(len(files), 16),
@@ -120,8 +133,9 @@ def load(
         return tensors
 
     dataset = dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=deterministic)
-    count = tf.data.experimental.assert_cardinality(opened.splits[split])
-    return dataset.apply(count).prefetch(tf.data.AUTOTUNE)
+    if assert_count:
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(opened.splits[split]))
+    return dataset.prefetch(tf.data.AUTOTUNE)
 
 
 def decoder(
@@ -183,6 +197,7 @@ def _background_joiner(
     form = {"name": tf.io.FixedLenFeature([], tf.string)}
     form["image"] = tf.io.FixedLenFeature([], tf.string)
     path = opened.file(BACKGROUNDS)
+    _check_is_file(path)
     records = list(tf.data.TFRecordDataset(path, buffer_size=_BUFFER_BYTES))
     parsed = tf.io.parse_example(tf.stack(records), form)
     numbers = tf.range(len(records), dtype=tf.int64)

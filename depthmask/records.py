@@ -15,10 +15,13 @@ from typing import Any, BinaryIO
 
 import google_crc32c
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
 
 FeatureValue = bytes | str | int
 # What a TFRecord file holds of each record besides its bytes: a length and two checksums.
 FRAME_BYTES = 16
+# A tf.train.Example cannot be larger.
+_MAX_RECORD = 2**31
 
 
 def _example_class() -> Any:
@@ -89,14 +92,18 @@ def serialize_example(features: Mapping[str, FeatureValue]) -> bytes:
 
 
 def parse_example(record: bytes) -> dict[str, bytes | int]:
-    """The inverse of `serialize_example` (strings stay bytes)."""
-    feature = _Example.FromString(record).features.feature
-    return {
-        name: value.bytes_list.value[0]
-        if value.WhichOneof("kind") == "bytes_list"
-        else value.int64_list.value[0]
-        for name, value in feature.items()
-    }
+    """The inverse of `serialize_example` (strings stay bytes). Raises ValueError."""
+    try:
+        features = _Example.FromString(record).features.feature
+    except DecodeError as error:
+        raise ValueError("not a tf.train.Example") from error
+    found = {}
+    for name, feature in features.items():
+        texts, numbers = feature.bytes_list.value, feature.int64_list.value
+        if len(texts) + len(numbers) != 1:
+            raise ValueError(f"{name} has not one value")
+        found[name] = (texts or numbers)[0]
+    return found
 
 
 def frame_record(record: bytes) -> bytes:
@@ -135,6 +142,8 @@ def read_records(file: BinaryIO, skip: int = 0) -> Iterator[bytes]:
         length, length_crc = struct.unpack("<QI", header)
         if length_crc != _masked_crc(header[:8]):
             raise ValueError(f"wrong length checksum at byte {offset}")
+        if length > _MAX_RECORD:  # before memory is taken for it
+            raise ValueError(f"a record of {length:,} bytes at byte {offset}")
         if number < skip:
             file.seek(length + 4, os.SEEK_CUR)
         else:

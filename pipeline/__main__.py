@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 from pipeline.processes.signals import (
@@ -17,6 +18,9 @@ def run() -> None:
     """Runs the command of the process's arguments, and ends the process with its exit code."""
     try:
         end_by_signals()
+        for stream in (sys.stdout, sys.stderr):  # of any encoding: what it lacks is escaped
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         from pipeline.cli import main  # takes a while, and signals are heeded already
 
         code = main()

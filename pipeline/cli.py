@@ -171,7 +171,7 @@ class Samples(Command):
     help = "draw sample inputs"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("directory", type=Path, metavar="DIR")
+        parser.add_argument("directory", type=_local_path, metavar="DIR")
         parser.add_argument("--backgrounds", type=int, default=12, metavar="N")
         parser.add_argument("--foregrounds", type=int, default=12, metavar="N")
         parser.add_argument("--size", type=int, default=224, metavar="S", help="pixels")
@@ -213,14 +213,7 @@ class Generate(Command):
     takes_beam_options = True
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        _add_request(parser)
-        parser.add_argument(
-            "--output", required=True, metavar="DIR", help="a new folder, or an unfinished run's"
-        )
-        parser.add_argument(
-            "--restart", action="store_true", help="delete what an earlier run made there, first"
-        )
-        _add_verbose(parser)
+        _add_generate(parser, output_needed=True)
 
     def run(self, arguments: Namespace) -> int:
         request = _request(arguments)
@@ -235,9 +228,14 @@ class Plan(Command):
     """depthmask plan"""
 
     help = "say what generate would make"
+    description = (
+        "Says what generate would make, and makes nothing. It takes all that generate takes, so "
+        "that a command can be tried by changing one word."
+    )
+    takes_beam_options = True
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        _add_request(parser)
+        _add_generate(parser, output_needed=False)
         parser.add_argument(
             "--examples-per-second",
             type=_above_zero,
@@ -255,6 +253,17 @@ class Plan(Command):
         request = _request(arguments)
         from pipeline.cost import Worker, estimate
 
+        model, output = request.depth_model, arguments.output
+        if arguments.beam_options:
+            from pipeline.run.options import pipeline_options
+
+            paths = {"--output": output or "", "--depth-model": model.path if model else ""}
+            pipeline_options(arguments.beam_options, paths, depth=model is not None)
+        if output:
+            from pipeline.run import Workspace
+            from transforms.io.files import checked_path
+
+            Workspace(checked_path(output)).state()  # refuses somebody else's folder
         print(estimate(request, Worker(rate, price) if rate else None))
         return 0
 
@@ -273,24 +282,30 @@ class Verify(Command):
             "--repair", action="store_true", help="first make again the shards that are damaged"
         )
         parser.add_argument(
-            "--depth-model", metavar="MODEL", help="with --repair: the model that made the depth"
+            "--depth-model",
+            metavar="MODEL",
+            help="the model that made the depth: some of it is estimated again",
         )
 
     def run(self, arguments: Namespace) -> int:
-        from pipeline.dataset import verify_dataset
+        from pipeline.verify import StatisticsCheck, verify_dataset, write_decoded
 
+        dataset, model = arguments.dataset, arguments.depth_model
         if arguments.repair:
             from pipeline.repair import repair
 
             with _beam_log(verbose=False):
-                made = len(repair(arguments.dataset, arguments.depth_model).shards)
+                made = len(repair(dataset, model).shards)
             print(f"{made} {'shard was' if made == 1 else 'shards were'} made again")
-        good = True
-        for check in verify_dataset(arguments.dataset, arguments.sample):
+        checks = []
+        for check in verify_dataset(dataset, arguments.sample, model):
             print(check, flush=True)
-            good = good and not check.problems
+            checks.append(check)
+        good = not any(check.problems for check in checks)
         looked_at = "dataset" if arguments.sample is None else "sample"
         print(f"The {looked_at} is right." if good else "The dataset is NOT right.")
+        if good and isinstance(checks[-1], StatisticsCheck):
+            print(write_decoded(dataset, checks[-1]))
         return 0 if good else 1
 
 
@@ -301,7 +316,7 @@ class Sheet(Command):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("dataset", metavar="DIR")
-        parser.add_argument("picture", type=Path, metavar="PNG")
+        parser.add_argument("picture", type=_local_path, metavar="PNG")
         parser.add_argument("--examples", type=positive, default=6, metavar="N")
 
     def run(self, arguments: Namespace) -> int:
@@ -319,7 +334,7 @@ class Gallery(Command):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("dataset", metavar="DIR")
-        parser.add_argument("page", type=Path, metavar="HTML")
+        parser.add_argument("page", type=_local_path, metavar="HTML")
         parser.add_argument("--examples", type=positive, default=60, metavar="N")
 
     def run(self, arguments: Namespace) -> int:
@@ -402,8 +417,27 @@ def _above_zero(text: str) -> float:
     return number
 
 
+def _local_path(text: str) -> Path:
+    return Path(text).expanduser()
+
+
 def _add_verbose(parser: ArgumentParser) -> None:
     parser.add_argument("--verbose", action="store_true", help="show Beam's own log")
+
+
+def _add_generate(parser: ArgumentParser, output_needed: bool) -> None:
+    """What `generate` takes."""
+    _add_request(parser)
+    parser.add_argument(
+        "--output",
+        required=output_needed,
+        metavar="DIR",
+        help="a new folder, or an unfinished run's",
+    )
+    parser.add_argument(
+        "--restart", action="store_true", help="delete what an earlier run made there, first"
+    )
+    _add_verbose(parser)
 
 
 def _add_request(parser: ArgumentParser) -> None:

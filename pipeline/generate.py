@@ -12,7 +12,7 @@ from depthmask.manifest import PREPARED, Manifest, Provenance
 from pipeline.dataset import Dataset, DatasetDescription, DepthInfo, open_dataset
 from pipeline.inputs import PreparedSet, log_findings, prepare_inputs
 from pipeline.job import Draft, Job
-from pipeline.making import is_damaged, remake, run_job
+from pipeline.making import check_remade, is_damaged, remake, run_job
 from pipeline.probe import probe
 from pipeline.request import Request
 from pipeline.run import State, Workspace, check_disk_space, locked
@@ -46,6 +46,8 @@ def generate(
     FileSystems.set_options(beam_options)  # credentials: Beam itself would set them only later
     with locked(Workspace(output)) as workspace:
         found, folder = workspace.state(), workspace.new_inputs_folder()
+        if found is State.FINISHED:
+            check_remade(workspace)
         inputs = prepare_inputs(request.folders, request.recipe, folder, request.skip_bad_inputs)
         draft = Draft.of(request.recipe, inputs.source, model)
         state = State.FRESH if restart else found

@@ -8,16 +8,16 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from depthmask.errors import RunError
-from depthmask.manifest import CARD, ShardEntry
+from depthmask.manifest import CARD, MANIFEST, Manifest, ShardEntry
 from pipeline.dataset import Dataset, open_dataset
 from pipeline.graph import build_graph
 from pipeline.job import Job
-from pipeline.run import Progress, Workspace
+from pipeline.run import SET_ASIDE, Progress, Workspace
 from pipeline.run.dataflow import resource_hints
 from pipeline.run.submit import run_pipeline
 from transforms.elements import ShardKey
 from transforms.index import index_rows
-from transforms.io.files import stored_checksum
+from transforms.io.files import exists, read_file, stored_checksum
 
 _log = logging.getLogger("depthmask")
 
@@ -52,14 +52,29 @@ def remake(
     workspace.write_provenance(manifest.provenance.to_json())
     workspace.set_aside()
     run_job(job, workspace, options)
-    found = open_dataset(dataset.path).manifest.checksums
-    changed = [name for name, crc in manifest.checksums.items() if found.get(name) != crc]
+    _refuse_changes(manifest, open_dataset(dataset.path).manifest)
+    return tuple(damaged)
+
+
+def check_remade(workspace: Workspace) -> None:
+    """Does what a `remake` did not come to that was interrupted just before its end.
+
+    Raises RunError as it would have.
+    """
+    path = workspace.work_path(SET_ASIDE)
+    if exists(path) and exists(workspace.path(MANIFEST)):
+        before = Manifest.from_bytes(read_file(path), path)
+        _refuse_changes(before, open_dataset(workspace.output).manifest)
+
+
+def _refuse_changes(before: Manifest, now: Manifest) -> None:
+    found = now.checksums
+    changed = [name for name, crc in before.checksums.items() if found.get(name) != crc]
     if changed:
         raise RunError(
             f"these came out otherwise than before: {', '.join(changed)}. Other versions of "
             "depthmask's packages may be installed than those that the manifest names."
         )
-    return tuple(damaged)
 
 
 def is_damaged(dataset: Dataset, workspace: Workspace) -> bool:

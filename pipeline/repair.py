@@ -8,10 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from depthmask.errors import UserError
-from depthmask.manifest import MANIFEST, Provenance, crc_text
-from pipeline.dataset import Dataset, DatasetDescription, check_plan, open_dataset
+from depthmask.manifest import MANIFEST
+from pipeline.dataset import (
+    Dataset,
+    DatasetDescription,
+    check_model,
+    check_plan,
+    open_dataset,
+    reading_from,
+)
 from pipeline.job import Draft, Job
-from pipeline.making import is_intact, remake
+from pipeline.making import check_remade, is_intact, remake
 from pipeline.probe import probe
 from pipeline.run import SET_ASIDE, Workspace, locked
 from pipeline.run.options import pipeline_options
@@ -51,12 +58,13 @@ def repair(dataset: AnyPath, depth_model: str | None = None, options: Sequence[s
             "finish it."
         )
     with locked(workspace) as workspace:
+        check_remade(workspace)
         if not exists(workspace.path(MANIFEST)):  # an interrupted repair
             workspace.place(set_aside, MANIFEST)
         opened = open_dataset(output)
         manifest, provenance = opened.manifest, opened.manifest.provenance
         source = _open_inputs(opened)
-        draft = Draft.of(opened.recipe, source, _model(provenance, model))
+        draft = Draft.of(opened.recipe, source, _model(opened, model))
         check_plan(opened, draft.plan)
         blank = dataclasses.replace(manifest, files={}, shards=())
         description = DatasetDescription(output, opened.recipe, blank)
@@ -78,12 +86,13 @@ def _open_inputs(dataset: Dataset) -> PreparedSource:
                 f"{dataset.file(name)} is missing or damaged, and shards are made from it. Run "
                 "generate again with the original pictures and --restart."
             )
-    return PreparedSource.of_dataset(dataset.path)
+    with reading_from(dataset.path):
+        return PreparedSource.of_dataset(dataset.path)
 
 
-def _model(provenance: Provenance, depth_model: ModelChoice | None) -> ModelChoice | None:
+def _model(dataset: Dataset, depth_model: ModelChoice | None) -> ModelChoice | None:
     """The model that made the depth, if there is any. Raises UserError where another is given."""
-    made_by = provenance.depth_model
+    made_by = dataset.manifest.provenance.depth_model
     if made_by is None:
         return None
     if depth_model is None and not made_by.name:
@@ -93,11 +102,5 @@ def _model(provenance: Provenance, depth_model: ModelChoice | None) -> ModelChoi
             f"the dataset has depth: name its model too, by --depth-model {made_by.kind}:"
             f"PATH/{made_by.name}."
         )
-    given = depth_model.identity()
-    if given != made_by:
-        raise UserError(
-            f"this dataset's depth was made by {made_by} (CRC-32C {crc_text(made_by.crc32c)}), not "
-            f"by {given} (CRC-32C {crc_text(given.crc32c)}). Give the same model under the same "
-            "name: kind and name can decide its scale."
-        )
+    check_model(dataset, depth_model)
     return depth_model

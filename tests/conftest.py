@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +20,7 @@ from PIL import Image
 from pipeline.generate import generate
 from pipeline.inputs import InputFolders
 from pipeline.request import Request
+from tests.forger import Forger
 
 SMALL = (
     *("canvas.width=48", "canvas.height=40", "placements.per_pair=3"),
@@ -107,7 +113,51 @@ def with_depth(folders: InputFolders, tmp_path_factory: pytest.TempPathFactory) 
     return make_dataset(folders, folder / "made", depth_model=f"keras:{folder / 'm.keras'}")
 
 
+class _Here:
+    """Stands in for the pool of worker processes: starting those takes seconds each time."""
+
+    def __init__(self, _: int) -> None:
+        pass
+
+    def __enter__(self) -> _Here:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: Any, traceback: TracebackType | None
+    ) -> None:
+        pass
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(function(*arguments))
+        return future
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.verify.verify.WorkerPool", _Here)
+
+
+@pytest.fixture
+def forger(dataset: Path, tmp_path: Path, here: None) -> Forger:
+    return Forger(Path(shutil.copytree(dataset, tmp_path / "copy")))
+
+
+@pytest.fixture
+def depth_forger(with_depth: Path, tmp_path: Path, here: None) -> Forger:
+    return Forger(Path(shutil.copytree(with_depth, tmp_path / "copy")))
+
+
 def run_python(code: str) -> None:
     """Fails where the code fails, in a process of its own."""
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def read_as_its_readme_says(export: Path, block: int = 0) -> dict[str, Any]:
+    """What the Python in an export's README has read, by the names that it uses."""
+    code = (export / "README.md").read_text("utf-8").split("```python\n")[block + 1].split("```")[0]
+    read: dict[str, Any] = {}
+    with contextlib.chdir(export):
+        exec(code, read)
+    return read

@@ -1,6 +1,6 @@
 """Kills runs, or parts of them, at random moments until they complete, and compares every byte.
 
-``make soak``
+And prepares pictures and masks of every kind, drawn at random: ``make soak``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import psutil
 from pipeline.inputs import InputFolders
 from tests.conftest import draw_inputs, file_bytes
 from tests.sessions import END_SECONDS, Ended, Session
+from tests.soak_pictures import soak_pictures
 
 # Who gets which signal: all processes, the launcher alone, one worker.
 _VICTIMS: dict[str, Callable[[Session], None]] = {
@@ -174,8 +175,13 @@ def soak(folder: Path, folders: InputFolders, kills: int, seed: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=51)
+    parser.add_argument("--pictures", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    kinds = soak_pictures(arguments.pictures, arguments.seed)
+    print(f"{kinds.total():,} pictures and masks of {len(kinds)} kinds: every pixel is right")
+    if arguments.kills == 0:
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folders = draw_inputs(folder / "inputs", backgrounds=8, foregrounds=5)

@@ -13,10 +13,10 @@ import tensorflow as tf
 
 from depthmask.manifest import PREPARED, Manifest, Provenance, ShardEntry
 from depthmask.tally import Tally
-from pipeline.dataset import verify_dataset
 from pipeline.dataset.card import CardFacts, dataset_card
-from pipeline.recipes import builtin_recipes, load_recipe
+from pipeline.recipes import Recipe, builtin_recipes, load_recipe
 from pipeline.repair import repair
+from pipeline.verify import verify_dataset
 from tests.conftest import ONE_WORKER
 from tests.test_dataset import records
 from transforms.prepared import PreparedPicture
@@ -41,21 +41,20 @@ def test_the_card_says_what_was_measured(dataset: Path):
     assert "licence of the backgrounds: …" in card
 
 
-def test_the_programs_in_the_card_run(with_depth: Path):
+def test_the_programs_in_the_card_run(with_depth: Path, tmp_path: Path):
+    folder = tmp_path / "a [1]*"  # whose name looks like a pattern
+    folder.symlink_to(with_depth)
     card = (with_depth / "README.md").read_text("utf-8").replace("PATH/TO/THIS/FOLDER", "{path}")
     programs = re.findall(r"^```python\n(.*?)^```$", card, re.MULTILINE | re.DOTALL)
     assert len(programs) == 2
     for program in programs:
         found: dict[str, Any] = {}
-        exec(program.replace("{path}", str(with_depth)), found)
+        exec(program.replace("{path}", str(folder)), found)
     assert found["image"].shape == (40, 48, 3) and found["depth"].dtype == tf.uint16
 
 
-@pytest.mark.parametrize("name", sorted(builtin_recipes()))
-def test_the_card_has_the_size_of_the_foregrounds(name: str):
-    recipe = load_recipe(name)
-    if recipe.masks.source == "given":  # a dataset says what was
-        recipe = load_recipe(name, ["masks.source=file"])
+def card_of(recipe: Recipe) -> str:
+    """The card of a dataset of one example without depth."""
     tally = Tally(picture_bytes={"image": 1, "mask": 1})
     manifest = Manifest(
         provenance=Provenance({}, {}, None, {}),
@@ -66,7 +65,7 @@ def test_the_card_has_the_size_of_the_foregrounds(name: str):
         findings=(),
         shards=(ShardEntry("train", 0, 1, 1, 1, 0, tally),),
     )
-    card = dataset_card(
+    return dataset_card(
         CardFacts(
             recipe=recipe,
             manifest=manifest,
@@ -75,9 +74,30 @@ def test_the_card_has_the_size_of_the_foregrounds(name: str):
             input_bytes=dict.fromkeys(PREPARED, 1),
         )
     )
+
+
+@pytest.mark.parametrize("name", sorted(builtin_recipes()))
+def test_the_card_has_the_size_of_the_foregrounds(name: str):
+    recipe = load_recipe(name)
+    if recipe.masks.source == "given":  # a dataset says what was
+        recipe = load_recipe(name, ["masks.source=file"])
+    card = card_of(recipe)
     numbers = recipe.foregrounds.size.model_dump(exclude={"mode"}, exclude_none=True)
     assert all(f"{key.replace('_', ' ')} {value:g}" in card for key, value in numbers.items())
     assert "one split" in card and "known from the others" not in card
+
+
+def test_the_card_says_what_flipping_did_and_how_masks_were_made():
+    mall = card_of(load_recipe("restaurant-mall"))
+    assert "modulo 7 mirrored top to bottom (0), mirrored (1), turned by 90° (2)," in mall
+    assert (
+        "Masks are from transparency, 0 where black, kept with their grey levels, squared" in mall
+    )
+    assert "inside the canvas short of its edge" in mall
+    room = card_of(load_recipe("living-room"))
+    assert "a random factor from 1 to 1.2 for each foreground" in room
+    assert "Masks are from the mask files, dithered to 0 and 255" in room
+    assert "Flipped ones are mirrored, at the same places." in room
 
 
 def test_a_card_that_was_filled_in_stays(dataset: Path, tmp_path: Path):

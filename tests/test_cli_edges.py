@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -118,6 +121,33 @@ def test_plan_leaves_nothing_behind(good: list[str], tmp_path: Path, monkeypatch
     text = capsys.readouterr().out
     assert "16 examples in 2 shards" in text and "bytes an example" in text
     assert contents(tmp_path) == before
+
+
+def test_plan_takes_what_generate_takes(good: list[str], tmp_path: Path, capsys):
+    line = [*good, *TINY, *ONE_WORKER, "--restart", "--verbose", "--output"]
+    assert main(["plan", *line, str(tmp_path / "made")]) == 0
+    assert not (tmp_path / "made").exists()
+    assert main(["plan", *line, str(tmp_path / "b")]) == 2
+    assert f"{tmp_path / 'b'} is not empty" in capsys.readouterr().err
+    assert main(["plan", *good, "--recpe", "x"]) == 2
+    assert "no such option: --recpe x" in capsys.readouterr().err
+
+
+def test_a_leading_tilde_is_the_home_folder(good: list[str], tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "r.yaml").write_text("base: default")
+    folders = ["--backgrounds", "~/b", "--foregrounds", "~/f", "--recipe", "~/r.yaml"]
+    assert main(["plan", *folders, *good[4:], *TINY]) == 0
+    assert main(["plan", *good, "--output", "~/b"]) == 2
+    assert main(["sheet", "~/b", "~/sheet.png"]) == 2
+    assert f"{tmp_path}/b/manifest.json does not exist" in capsys.readouterr().err
+
+
+def test_output_fails_in_no_encoding(good: list[str]):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "pipeline", "plan", *good, *TINY]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert rb"2 backgrounds \xd7 2 foregrounds" in done.stdout
 
 
 @pytest.mark.parametrize("arguments", [[], ["verfy", "x"], ["plan", "--recpe", "x"], ["verify"]])

@@ -16,12 +16,12 @@ from apache_beam.io.filesystems import FileSystems
 import depthmask
 from depthmask.errors import RunError, UserError
 from depthmask.tally import Tally
-from pipeline.dataset import verify_dataset
 from pipeline.export import export_dataset
 from pipeline.inputs import InputFolders
 from pipeline.repair import repair
 from pipeline.run.lock import OutputLock
 from pipeline.run.options import pipeline_options
+from pipeline.verify import verify_dataset
 from tests.cloud_storage import EMULATOR, FaultyProxy, cloud_storage
 from tests.conftest import ONE_WORKER, file_bytes, make_dataset
 from transforms.depth import DepthModel

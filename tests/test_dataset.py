@@ -95,6 +95,20 @@ def test_load_gives_tensors_of_fixed_shape(dataset: Path):
     assert all(set(np.unique(example["mask"])) <= {0, 255} for example in examples)
 
 
+def test_load_can_be_dealt_out_to_readers_of_a_tf_data_service(dataset: Path):
+    service = tf.data.experimental.service
+    dispatcher = service.DispatchServer()
+    address = dispatcher.target.split("://")[1]
+    workers = [service.WorkerServer(service.WorkerConfig(address)) for _ in range(2)]
+    train = depthmask.load(str(dataset), "train", features=["id"], assert_count=False)
+    dealt = train.apply(
+        service.distribute(service.ShardingPolicy.DYNAMIC, service=dispatcher.target)
+    )
+    ids = [example["id"] for example in dealt.as_numpy_iterator()]
+    assert len(ids) == len(set(ids)) == 65
+    del workers, dispatcher
+
+
 def test_load_decodes_only_what_is_asked_for(dataset: Path):
     boxes = depthmask.load(str(dataset), "test", features=["x", "mask"])
     assert set(boxes.element_spec) == {"x", "mask"}
@@ -205,7 +219,7 @@ def test_importing_the_reader_loads_no_beam(dataset: Path):
 def test_other_recipes_are_right_too(
     folders: InputFolders, tmp_path: Path, settings: tuple[str, ...]
 ):
-    from pipeline.dataset import verify_dataset
+    from pipeline.verify import verify_dataset
 
     made = make_dataset(folders, tmp_path / "made", *settings)
     assert [check for check in verify_dataset(str(made)) if check.problems] == []

@@ -21,9 +21,9 @@ from depthmask.errors import DepthModelError, UserError
 from depthmask.manifest import ModelIdentity
 from depthmask.plasma import PLASMA
 from pipeline.cli import main
-from pipeline.dataset import verify_dataset
 from pipeline.inputs import InputFolders
 from pipeline.recipes import Recipe, load_recipe
+from pipeline.verify import verify_dataset
 from tests.conftest import ONE_WORKER, file_bytes, make_dataset
 from transforms.depth import (
     KINDS,

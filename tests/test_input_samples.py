@@ -96,6 +96,14 @@ def test_a_picture_is_as_bright_as_it_is_meant_to_be(world: World, name: str):
     assert message in told(findings) and bool(message) == bool(findings)
 
 
+def test_a_tiff_that_only_our_own_reader_reads_needs_no_suffix(world: World):
+    """Found by the soak: it was passed over."""
+    world.save("b/deep", tiff(np.dstack([scaled(1, "f8")] * 3), ">", deflate=True))
+    world.save("b/notes", b"II*\0 in the margin")
+    pixels, _ = world.background("deep")
+    assert np.abs(pixels.astype(int) - GREY[..., None]).max() <= 1
+
+
 def test_lights_brighter_than_white_are_white(world: World):
     values = scaled(1, "f4")
     values[:8, :8] = 4

@@ -22,7 +22,7 @@ from pipeline.export import LAYOUTS, export_dataset
 from pipeline.export.grid import number_names
 from pipeline.export.pieces import ExportJob
 from pipeline.inputs import InputFolders
-from tests.conftest import ONE_WORKER, file_bytes, make_dataset
+from tests.conftest import ONE_WORKER, file_bytes, make_dataset, read_as_its_readme_says
 from tests.test_dataset import records
 from transforms.prepared import PreparedPicture, PreparedSource
 
@@ -117,12 +117,12 @@ def check_mask(record: dict, mask: np.ndarray) -> None:
 
 
 def check_depth(record: dict, depth: np.ndarray) -> None:
-    """Grey, or in colours of which red grows with the depth."""
-    stored = opened(record["depth"]).astype(float)
-    if stored.ndim == 3:
+    """The dataset's own if it has 8 bits; else grey, or in colours whose red grows with depth."""
+    stored = opened(record["depth"])
+    if stored.dtype == np.uint8:
         assert (depth == stored).all()
         return
-    expected = (stored - stored.min()) / np.ptp(stored) * 255
+    expected = (stored - stored.min()) / float(np.ptp(stored)) * 255
     if depth.ndim == 3:
         assert np.corrcoef(depth[..., 0].ravel(), expected.ravel())[0, 1] > 0.9
     else:
@@ -316,6 +316,9 @@ READERS: dict[str, Callable[[Path, Records, Path], None]] = {
 def test_each_team_reads_its_layout(numbered: Path, known: Records, tmp_path: Path, layout: str):
     made = tmp_path / "made"
     assert export_dataset(numbered, made, layout, ONE_WORKER).examples == 180
+    read = read_as_its_readme_says(made)
+    assert read["image"].shape[:2] == read["mask"].shape[:2] == (40, 48)
+    assert read["depth"].shape[:2] == (20, 24) and np.ptp(read["depth"]) > 0
     names = names_of(made)
     assert len(names) == 13 and names["foreground", "fg_10"].endswith("10")
     READERS[layout](made, known, tmp_path / "unzipped")
@@ -385,6 +388,16 @@ def test_what_a_layout_cannot_hold_is_refused(
 ):
     with pytest.raises(UserError, match=problem):
         LAYOUTS[layout].check(open_dataset(numbered), inputs(backgrounds, foregrounds))
+
+
+def test_layouts_with_mirrors_refuse_what_is_turned(numbered: Path):
+    made = open_dataset(numbered)
+    rules = made.recipe.placements.model_copy(update={"transforms": ("left_right", "rotate_90")})
+    turned = dataclasses.replace(made, recipe=made.recipe.model_copy(update={"placements": rules}))
+    LAYOUTS["restaurant-mall"].check(turned, inputs([("b", "")], 10))
+    for layout in ("living-room", "grey-gallery", "office"):
+        with pytest.raises(UserError, match=r"flipped ones by left_right, rotate_90: make the"):
+            LAYOUTS[layout].check(turned, inputs([("b", "")], 10))
 
 
 def test_a_class_may_be_in_the_name_of_a_file():

@@ -271,5 +271,5 @@ def test_the_published_recipes_say_what_their_teams_did(name: str, facts: dict):
         "splits": recipe.splits.fractions,
     }
     assert found == facts
-    assert rules.per_pair == 20
+    assert (rules.per_pair, depth.of) == (20, "stored")
     assert recipe.image.format == masks.format == "jpeg"

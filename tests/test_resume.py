@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -14,8 +15,9 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from depthmask.errors import RunError, UserError
 from depthmask.manifest import ShardEntry
-from depthmask.tally import Tally
+from depthmask.tally import LeftOut, Tally
 from pipeline import graph
+from pipeline.dataset import DatasetDescription, finish_dataset, open_dataset
 from pipeline.inputs import InputFolders
 from pipeline.repair import repair
 from pipeline.run import Workspace
@@ -326,6 +328,40 @@ def test_an_interrupted_repair_can_be_called_again(
     assert not (copy / "manifest.json").exists()
     assert len(repair(str(copy), None, ONE_WORKER).shards) == 1
     assert file_bytes(copy) == file_bytes(dataset)
+
+
+def test_a_repair_that_was_killed_before_it_compared_is_compared_by_the_next(
+    folders: InputFolders, dataset: Path, tmp_path: Path
+):
+    for again in (
+        lambda copy: repair(str(copy), None, ONE_WORKER),
+        lambda copy: make_dataset(folders, copy),
+    ):
+        copy = Path(shutil.copytree(dataset, tmp_path / "copy"))
+        promised = json.loads((copy / "manifest.json").read_text())
+        promised["shards"][1]["crc32c"] = "00000000"
+        (copy / "_unfinished").mkdir()
+        (copy / "_unfinished" / "manifest-set-aside.json").write_text(json.dumps(promised))
+        provenance = json.dumps(promised["provenance"])
+        (copy / "_unfinished" / "provenance.json").write_text(provenance)
+        with pytest.raises(RunError, match=r"came out otherwise than before: .*train.*-00001-of"):
+            again(copy)
+        again(copy)  # that was said
+        assert file_bytes(copy) == file_bytes(dataset)
+        shutil.rmtree(copy)
+
+
+def test_a_dataset_of_nothing_is_not_made(dataset: Path, tmp_path: Path):
+    """Where the depth model fails on every example, though not on those that it was tried on."""
+    opened = open_dataset(dataset)
+    left_out = Tally(left_out=(LeftOut("a", "NaN or infinite depth"),))
+    entry = ShardEntry("train", 0, 1, 0, 0, 0, left_out)
+    workspace = Workspace(str(tmp_path))
+    workspace.write_provenance(opened.manifest.provenance.to_json())
+    blank = dataclasses.replace(opened.manifest, files={}, shards=())
+    description = DatasetDescription(str(tmp_path), opened.recipe, blank)
+    with pytest.raises(RuntimeError, match="every example was left out: NaN or infinite depth"):
+        finish_dataset(description, [Shard(entry.file, (), entry)], left_out)
 
 
 def test_an_interrupted_restart_is_never_taken_for_a_run(

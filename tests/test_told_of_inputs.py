@@ -10,8 +10,9 @@ from PIL import Image
 
 from depthmask.manifest import CARD
 from pipeline.cli import main
-from pipeline.dataset import open_dataset, verify_dataset
+from pipeline.dataset import open_dataset
 from pipeline.inputs import InputFolders
+from pipeline.verify import verify_dataset
 from tests.conftest import ONE_WORKER, SMALL, make_dataset
 from tests.drawn import World, ball, rgba
 

@@ -23,6 +23,8 @@ Compression = Literal["fast", "small", "pillow"]
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by channels: grey, grey and alpha, RGB, RGBA
 _NO_FILTER, _UP, _PAETH = 0, 2, 4
+# More than any canvas or foreground has.
+_MAX_PIXELS = 100_000_000
 _FAST, _SMALL = 1, 10  # levels of libdeflate
 _FORMER_LEVEL = 4  # of zlib
 
@@ -199,6 +201,17 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return b"".join((struct.pack(">I", len(data)), kind, data, struct.pack(">I", crc)))
 
 
+def decode_jpeg(data: bytes) -> np.ndarray:
+    """Returns a JPEG's pixels, uint8 [H, W] or [H, W, 3]: Pillow's, in a quarter of the time."""
+    return np.asarray(imagecodecs.jpeg8_decode(data))
+
+
 def open_image(data: bytes) -> Image.Image:
-    """Decodes a picture that this project wrote."""
-    return Image.open(io.BytesIO(data), formats=["JPEG", "PNG"])
+    """Opens a picture that this project wrote; it is decoded when its pixels are asked for.
+
+    Raises ValueError or OSError for what is none.
+    """
+    image = Image.open(io.BytesIO(data), formats=["JPEG", "PNG"])
+    if image.width * image.height > _MAX_PIXELS:  # before memory is taken for them
+        raise ValueError(f"a picture of {image.width}×{image.height} pixels")
+    return image

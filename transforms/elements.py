@@ -12,6 +12,9 @@ from depthmask.manifest import ShardEntry
 from depthmask.tally import Tally
 from transforms.io.files import WrittenFile
 
+# Of the file that a segment's records are in.
+RECORDS_SUFFIX = ".tfrecord"
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -19,7 +22,8 @@ class Placement:
 
     `x`, `y` is the top left corner of the cut-out on the canvas in pixels (negative where it is
     cropped), `width` × `height` the size at which it is drawn, `index` its number among the
-    placements of this background, foreground and flip.
+    placements of this background, foreground and flip. What `flip` does to it, and so to its
+    width and height, is `transforms.cutout.Drawing.transform`'s to say.
     """
 
     id: str
@@ -149,7 +153,7 @@ class Segment(Part):
 
     @property
     def description_path(self) -> str:
-        return f"{self.written[0].path.removesuffix('.tfrecord')}.json"
+        return f"{self.written[0].path.removesuffix(RECORDS_SUFFIX)}.json"
 
     @property
     def paths(self) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -14,8 +14,8 @@ from apache_beam.metrics import Metrics
 from depthmask.records import frame_record, serialize_example
 from depthmask.tally import LeftOut, Tally
 from transforms.codecs import Compression, ImageCodec, MaskCodec, encode_image, encode_mask
-from transforms.depth import DepthStorage, is_flat
-from transforms.elements import ComposedChunk, EncodedChunk
+from transforms.depth import FLAT, DepthStorage, is_flat
+from transforms.elements import ComposedChunk, EncodedChunk, Placement
 from transforms.index import index_rows
 from transforms.measure import measure, measure_binary
 
@@ -53,33 +53,23 @@ class RecordEncoder:
             stored = self.depth.quantise(depths)
             good = finite & ~is_flat(stored)
             if not good.all():
-                reasons = np.where(finite, "the same depth in every pixel", "NaN or infinite depth")
+                reasons = np.where(finite, FLAT, "NaN or infinite depth")
                 left_out = tuple(
                     LeftOut(placements[i].id, str(reasons[i])) for i in np.flatnonzero(~good)
                 )
                 placements = tuple(itertools.compress(placements, good))
                 encoded_images = tuple(itertools.compress(encoded_images, good))
                 images, masks, stored = images[good], masks[good], stored[good]
-        compression = self.compression
-        pictures = {
-            "image": list(encoded_images),
-            "mask": [
-                encode_mask(mask, self.mask, self.binary_masks, compression) for mask in masks
-            ],
-        }
+        pictures = {"image": list(encoded_images), "mask": self.encode_masks(masks)}
         measure_masks = measure_binary if self.binary_masks else measure
         moments = {"composites": measure(images), "masks": measure_masks(masks)}
         if self.depth is not None and chunk.depths is not None:
-            pictures["depth"] = [self.depth.encode(depth, compression) for depth in stored]
+            pictures["depth"] = [self.depth.encode(depth, self.compression) for depth in stored]
             moments["depth"] = measure(stored)
-        records = []
-        for i, placement in enumerate(placements):
-            features = placement.features
-            features |= {name: encoded[i] for name, encoded in pictures.items()}
-            records.append(frame_record(serialize_example(features)))
+        records = example_records(placements, pictures)
         return EncodedChunk(
             key=chunk.spec.key,
-            records=b"".join(records),
+            records=b"".join(map(frame_record, records)),
             index_rows=index_rows(chunk.spec, {example.id for example in left_out}),
             tally=Tally(
                 moments=moments,
@@ -87,6 +77,21 @@ class RecordEncoder:
                 left_out=left_out,
                 empty_masks=int(np.count_nonzero(~masks.any(axis=(1, 2)))),
             ),
+        )
+
+    def encode_masks(self, masks: np.ndarray) -> list[bytes]:
+        """Encodes masks, uint8 [n, H, W]."""
+        binary, compression = self.binary_masks, self.compression
+        return [encode_mask(mask, self.mask, binary, compression) for mask in masks]
+
+
+def example_records(
+    placements: Sequence[Placement], pictures: Mapping[str, Sequence[bytes]]
+) -> Iterator[bytes]:
+    """Yields the record of each placement, with its encoded pictures by feature."""
+    for i, placement in enumerate(placements):
+        yield serialize_example(
+            placement.features | {name: encoded[i] for name, encoded in pictures.items()}
         )
 
 

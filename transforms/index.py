@@ -24,6 +24,7 @@ INDEX_COLUMNS = (
     "width",
     "height",
 )
+_MAX_ROW = 2**16
 # The first line of index.csv.
 INDEX_HEADER = (",".join(INDEX_COLUMNS) + "\n").encode()
 
@@ -53,7 +54,7 @@ def read_index(file: BinaryIO) -> Iterator[IndexRow]:
     if file.readline(len(INDEX_HEADER)) != INDEX_HEADER:
         raise ValueError("index.csv does not begin with the names of its columns")
     start = len(INDEX_HEADER)
-    for line in file:  # a row is always one line: names have no line breaks
+    while line := file.readline(_MAX_ROW):  # a row is always one line: names have no line breaks
         try:
             (values,) = csv.reader([line.decode()])
             row = dict(zip(INDEX_COLUMNS, values, strict=True))

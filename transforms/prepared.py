@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import shutil
 import tempfile
@@ -11,7 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
-from typing import IO, Generic, TypeVar
+from typing import IO, Generic, TypeVar, cast
 
 import numpy as np
 from PIL import Image
@@ -26,7 +25,7 @@ from depthmask.records import (
     serialize_example,
     unframe_records,
 )
-from transforms.codecs import channels_last, encode_png
+from transforms.codecs import channels_last, encode_png, open_image
 from transforms.cutout import Cutout, Drawing, Stamp, Transform
 from transforms.elements import Placement
 from transforms.io.files import is_local, join, open_file
@@ -58,9 +57,9 @@ class PreparedPicture:
     def of_record(cls, record: bytes, offset: int) -> PreparedPicture:
         """That of an unframed record, whose frame begins at `offset` of its file."""
         features = parse_example(record)
-        image = features["image"]
-        if not isinstance(image, bytes):
-            raise ValueError("a prepared picture without an image")
+        image = features.get("image")
+        if not isinstance(image, bytes) or not {"name", "width", "height"} <= features.keys():
+            raise ValueError("a record that is of no prepared picture")
         return cls(
             name=_text(features["name"]),
             width=int(features["width"]),
@@ -105,8 +104,8 @@ def foreground_record(name: str, cutout: Cutout, width: int, height: int) -> byt
 def open_png(data: bytes | int) -> Image.Image:
     """Decodes a PNG that this project wrote."""
     if not isinstance(data, bytes):
-        raise TypeError(f"a PNG is bytes, not {type(data).__name__}")
-    image = Image.open(io.BytesIO(data), formats=["PNG"])
+        raise ValueError(f"a PNG is bytes, not {type(data).__name__}")
+    image = open_image(data)
     image.load()
     return image
 
@@ -271,7 +270,7 @@ class _PictureFile:
 
     def _open(self) -> IO[bytes]:
         if is_local(self._path):
-            return open(self._path, "rb")
+            return cast(IO[bytes], open_file(self._path))
         copy = tempfile.TemporaryFile()  # noqa: SIM115
         with open_file(self._path) as file:
             shutil.copyfileobj(file, copy, _COPY_BYTES)

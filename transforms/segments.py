@@ -10,7 +10,14 @@ import apache_beam as beam
 
 from depthmask.manifest import ShardEntry, shard_name
 from depthmask.tally import Tally
-from transforms.elements import ChunkKey, EncodedChunk, Segment, Shard, ShardKey
+from transforms.elements import (
+    RECORDS_SUFFIX,
+    ChunkKey,
+    EncodedChunk,
+    Segment,
+    Shard,
+    ShardKey,
+)
 from transforms.io.files import (
     WrittenFile,
     join,
@@ -103,7 +110,7 @@ class ShardStore(PartStore[Segment, Shard]):
 
 
 def _records_path(stem: str) -> str:
-    return f"{stem}.tfrecord"
+    return f"{stem}{RECORDS_SUFFIX}"
 
 
 def _index_rows(segments: Sequence[Segment]) -> Iterator[bytes]:

@@ -1,18 +1,29 @@
-"""What describes a dataset: written, opened, checked."""
+"""What describes a dataset: written, opened."""
 
 from pipeline.dataset.description import DatasetDescription, DepthInfo
-from pipeline.dataset.finish import finish_dataset
-from pipeline.dataset.opened import Dataset, check_files, check_plan, open_dataset
-from pipeline.dataset.verify import Check, verify_dataset
+from pipeline.dataset.finish import described, finish_dataset, json_text, statistics_json
+from pipeline.dataset.opened import (
+    Dataset,
+    check_files,
+    check_model,
+    check_plan,
+    in_proportion,
+    open_dataset,
+    reading_from,
+)
 
 __all__ = [
-    "Check",
     "Dataset",
     "DatasetDescription",
     "DepthInfo",
     "check_files",
+    "check_model",
     "check_plan",
+    "described",
     "finish_dataset",
+    "in_proportion",
+    "json_text",
     "open_dataset",
-    "verify_dataset",
+    "reading_from",
+    "statistics_json",
 ]

@@ -166,7 +166,9 @@ def _loading(facts: CardFacts) -> Iterator[str]:
     yield ""
     kinds = ["image", "mask", *(["depth"] if facts.depth else [])]
     yield f"form = {{name: tf.io.FixedLenFeature([], tf.string) for name in {kinds}}}"
-    yield f'shards = tf.io.gfile.glob("PATH/TO/THIS/FOLDER/depthmask-{split}.tfrecord-*")'
+    yield 'folder = "PATH/TO/THIS/FOLDER"'
+    yield "names = sorted(tf.io.gfile.listdir(folder))"
+    yield f'shards = [f"{{folder}}/{{n}}" for n in names if n.startswith("depthmask-{split}.")]'
     yield "for record in tf.data.TFRecordDataset(shards):"
     yield "    pictures = tf.io.parse_single_example(record, form)"
     if facts.recipe.image.format == "jpeg":  # TensorFlow's default is a level too dark
@@ -186,7 +188,8 @@ def _statistics(facts: CardFacts) -> Iterator[str]:
     yield ""
     yield (
         "Of value/255 (16-bit depth: value/65535) over all pixels, before encoding. The exact sums "
-        "behind them are in `statistics.json`."
+        "behind them are in `statistics.json`; those of the pictures as they are decoded again in "
+        "`decoded_statistics.json`, once `depthmask verify` has read them all."
     )
     yield ""
     yield "| kind | images | channels | mean | std | mean std of an image |"
@@ -214,10 +217,13 @@ def _making(facts: CardFacts) -> Iterator[str]:
         "anywhere": "with their centre anywhere on the canvas, cropped at its edge",
         "range": f"with their top left corner at x {rules.x}, y {rules.y}, cropped at the edge",
     }[rules.region]
-    words = [TRANSFORM_WORDS[transform] for transform in rules.transforms]
-    flips = (
-        words[0] if len(words) == 1 else f"in turn by number (k mod {len(words)}) {_listed(words)}"
-    )
+    flips = TRANSFORM_WORDS[rules.transforms[0]]
+    if len(rules.transforms) > 1:
+        listed = ", ".join(
+            f"{TRANSFORM_WORDS[transform]} ({number})"
+            for number, transform in enumerate(rules.transforms)
+        )
+        flips = f"by their number modulo {len(rules.transforms)} {listed}"
     flipped = {
         "none": "There are no flipped ones.",
         "own": f"Flipped ones are {flips}, and have places of their own.",
@@ -256,10 +262,6 @@ def _making(facts: CardFacts) -> Iterator[str]:
         "- `recipe.yaml` has every setting, `manifest.json` the checksum of every file. The same "
         "inputs, recipe and versions give the same bytes."
     )
-
-
-def _listed(words: Sequence[str]) -> str:
-    return " or ".join([*[", ".join(words[:-1])][: len(words) - 1], words[-1]])
 
 
 def _limits(facts: CardFacts) -> Iterator[str]:

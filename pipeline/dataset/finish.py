@@ -43,22 +43,18 @@ def finish_dataset(description: DatasetDescription, shards: Sequence[Shard], tal
     order = recipe.splits.names
     shards = sorted(shards, key=lambda shard: (order.index(shard.entry.split), shard.entry.number))
     entries = tuple(shard.entry for shard in shards)
+    if not any(entry.examples for entry in entries):
+        raise RuntimeError(
+            f"every example was left out: {tally.left_out[0].reason}. Use another depth model, or "
+            "correct what depth.model says of it"
+        )
     manifest = dataclasses.replace(description.manifest, shards=entries)
-    texts = {
-        RECIPE: recipe.to_yaml(),
-        STATISTICS: _json(statistics_json((manifest.input_tally + tally).moments)),
-        FEATURES: _json(record_features(recipe, manifest.depth).to_json()),
-        DATASET_INFO: _json(dataset_info_json(recipe.name, manifest)),
-        ERRORS: "".join(
-            json.dumps(entry, ensure_ascii=False) + "\n" for entry in _error_entries(manifest)
-        ),
-    }
-
+    texts = described(recipe, manifest, (manifest.input_tally + tally).moments)
     rows = read_files([shard.index_path for shard in shards])
     files = dict(manifest.provenance.inputs)
     files[INDEX] = workspace.write(INDEX, itertools.chain([INDEX_HEADER], rows))
     for name, text in texts.items():
-        files[name] = workspace.write(name, [text.encode()])
+        files[name] = workspace.write(name, [text])
     # The card is its publisher's to complete: no checksum holds it fast, no repair undoes that. A
     # power cut may leave an empty one.
     if not workspace.sizes().get(CARD):
@@ -67,6 +63,22 @@ def finish_dataset(description: DatasetDescription, shards: Sequence[Shard], tal
     manifest = dataclasses.replace(manifest, files=files)
     sync_files(workspace.path(name) for name in manifest.checksums)
     workspace.write(MANIFEST, [manifest.to_bytes()])
+
+
+def described(
+    recipe: Recipe, manifest: Manifest, moments: Mapping[str, Moments]
+) -> dict[str, bytes]:
+    """Returns the files that say again, each in its way, what recipe and manifest say, by name."""
+    texts = {
+        RECIPE: recipe.to_yaml(),
+        STATISTICS: json_text(statistics_json(moments)),
+        FEATURES: json_text(record_features(recipe, manifest.depth).to_json()),
+        DATASET_INFO: json_text(dataset_info_json(recipe.name, manifest)),
+        ERRORS: "".join(
+            json.dumps(entry, ensure_ascii=False) + "\n" for entry in _error_entries(manifest)
+        ),
+    }
+    return {name: text.encode() for name, text in texts.items()}
 
 
 def _error_entries(manifest: Manifest) -> Iterator[dict[str, str]]:
@@ -104,5 +116,6 @@ def statistics_json(moments: Mapping[str, Moments]) -> dict[str, Any]:
     }
 
 
-def _json(data: Any) -> str:
+def json_text(data: Any) -> str:
+    """Returns JSON as the files of a dataset hold it."""
     return json.dumps(data, indent=2, ensure_ascii=False) + "\n"

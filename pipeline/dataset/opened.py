@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from depthmask.errors import DatasetError, first_line
-from depthmask.manifest import MANIFEST, Manifest, crc_text
+from depthmask.errors import DatasetError, UserError, first_line
+from depthmask.manifest import MANIFEST, Manifest, ShardEntry, crc_text
 from pipeline.plan import Plan
 from pipeline.recipes import Recipe
+from transforms.depth import ModelChoice
 from transforms.io.files import AnyPath, checked_path, exists, join, read_file, stored_checksum
 
 
@@ -48,6 +51,23 @@ def open_dataset(path: AnyPath) -> Dataset:
     return Dataset(path, manifest, recipe)
 
 
+@contextlib.contextmanager
+def reading_from(path: str) -> Iterator[None]:
+    """Raises DatasetError where what the block reads of the dataset in `path` is damaged."""
+    try:
+        yield
+    # Records may hold anything: missing, of another type, no picture (SyntaxError is Pillow's).
+    except (
+        *(OSError, ValueError, LookupError, OverflowError),
+        *(SyntaxError, TypeError, AttributeError),
+    ) as error:
+        if isinstance(error, UserError):
+            raise
+        raise DatasetError(
+            f"{path} is damaged: {error}. Repair it with: depthmask verify --repair {path}"
+        ) from error
+
+
 def check_plan(dataset: Dataset, plan: Plan) -> None:
     """Raises DatasetError where the dataset's shards are not those of its recipe and inputs."""
     if list(dataset.manifest.shard_sizes.items()) != list(plan.shard_sizes.items()):
@@ -55,6 +75,31 @@ def check_plan(dataset: Dataset, plan: Plan) -> None:
             f"{dataset.file(MANIFEST)}: its shards are not those of its recipe and inputs. Put it "
             "back from a copy, or make the dataset again."
         )
+
+
+def check_model(dataset: Dataset, model: ModelChoice) -> None:
+    """Raises UserError where another model made the dataset's depth."""
+    given, made_by = model.identity(), dataset.manifest.provenance.depth_model
+    if made_by is None:
+        raise UserError(f"{dataset.path} has no depth: leave out --depth-model.")
+    if given != made_by:
+        raise UserError(
+            f"this dataset's depth was made by {made_by} (CRC-32C {crc_text(made_by.crc32c)}), not "
+            f"by {given} (CRC-32C {crc_text(given.crc32c)}). Give the same model under the same "
+            "name: kind and name can decide its scale."
+        )
+
+
+def in_proportion(dataset: Dataset, count: int) -> Iterator[tuple[ShardEntry, int]]:
+    """Yields each shard and how many of `count` examples it has, so that all splits are seen."""
+    total = max(dataset.manifest.examples, 1)
+    before = done = 0
+    for shard in dataset.manifest.shards:
+        # Rounded over the whole, so that shares of small shards add up too.
+        before += shard.examples
+        wanted = -(-min(count, total) * before // total) - done
+        done += wanted
+        yield shard, wanted
 
 
 @dataclass(frozen=True)

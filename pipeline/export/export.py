@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from depthmask.errors import UserError
 from depthmask.features import Features
 from depthmask.manifest import FEATURES, MANIFEST, crc_text
-from pipeline.dataset import Dataset, check_files, open_dataset
+from pipeline.dataset import Dataset, check_files, open_dataset, reading_from
 from pipeline.export.grid import Grid
 from pipeline.export.layouts import LAYOUTS
 from pipeline.export.pieces import ExportJob, SourceShard, piece_files
@@ -95,10 +95,12 @@ def export_dataset(
         if state is State.FINISHED:
             _log.info("nothing is left to do")
         else:
-            grid = Grid.of(_checked_inputs(opened, layout), opened.recipe)
-            job = _job(opened, workspace, layout, provenance, grid)
+            with reading_from(path):
+                grid = Grid.of(_checked_inputs(opened, layout), opened.recipe)
+                job = _job(opened, workspace, layout, provenance, grid)
+                needed = _bytes_needed(job)
             if state is State.FRESH:
-                check_disk_space(output, "the export", _bytes_needed(job))
+                check_disk_space(output, "the export", needed)
             workspace.write_provenance(provenance)
             _run(job, workspace, provenance, beam_options)
     return _open_export(workspace)
@@ -106,7 +108,10 @@ def export_dataset(
 
 def _provenance(dataset: Dataset, layout_name: str) -> dict[str, Any]:
     """Returns what decides an export's bytes."""
-    versions = {name: importlib.metadata.version(name) for name in ("depthmask", "numpy", "pillow")}
+    versions = {
+        name: importlib.metadata.version(name)
+        for name in ("depthmask", "numpy", "pillow", "pyarrow")
+    }
     return {
         "layout": layout_name,
         "dataset": crc_text(file_checksum(dataset.file(MANIFEST))[0]),
@@ -152,6 +157,7 @@ def _job(
         output=workspace.output,
         work_folder=workspace.work_folder,
         run=provenance_checksum(provenance),
+        name=dataset.recipe.name,
         layout_name=layout_name,
         dataset=dataset.path,
         shards=shards,

@@ -24,6 +24,7 @@ import numpy as np
 
 from depthmask.manifest import DepthMeaning
 from depthmask.records import FRAME_BYTES, read_records
+from pipeline.export.parquet import write_parquet
 from pipeline.export.zips import ZipEntry, end_of_directory
 from transforms.depth import depth_in_metres
 from transforms.io.files import WrittenFile, create_file, read_range
@@ -38,7 +39,7 @@ _BLOCK = 2**20
 _KEPT = 16 * 2**20
 _TAR_END = bytes(1024)
 # Metres by which published depth, a fraction, is multiplied.
-_FARTHEST = 10.0
+FARTHEST = 10.0
 # Of zlib: slower ones make maps hardly smaller.
 _LEVEL = 1
 
@@ -95,6 +96,8 @@ def join_part(
                     _join_zip(data, stream)
                 case "npz":
                     _join_npz(data, files, depth, stream)
+                case "parquet":
+                    write_parquet(data, stream)
                 case kind:
                     stream.write(header)
                     for each in data:
@@ -183,5 +186,5 @@ def _join_npz(
         header = {"descr": "<f4", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_2_0(member, header)
         for each in data:
-            fraction = depth_in_metres(each, depth.scale / _FARTHEST)
+            fraction = depth_in_metres(each, depth.scale / FARTHEST)
             member.write(fraction.astype("<f4").tobytes())

@@ -5,7 +5,9 @@ from __future__ import annotations
 import abc
 import csv
 import functools
+import inspect
 import io
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,6 +16,7 @@ from depthmask.errors import UserError
 from pipeline.export.pictures import DepthForm, Form, Picture
 
 if TYPE_CHECKING:  # names of layouts are wanted where nothing of this is
+    from depthmask.manifest import DepthMeaning
     from pipeline.dataset import Dataset
     from pipeline.export.grid import Grid, InputNumber
     from transforms.prepared import PreparedSource
@@ -42,15 +45,18 @@ class Example:
     """What is known of an example beside its pictures.
 
     `position` counts all `examples` of the dataset from 0, split by split, in the order of
-    index.csv.
+    index.csv. `shard`, of the `shards` of its split, is the TFRecord file that it is in. `depth`:
+    what stored depth means, or None.
     """
 
     position: int
     examples: int
     split: str
     shard: int
+    shards: int
     features: Mapping[str, Any]
     grid: Grid
+    depth: DepthMeaning | None
 
     @property
     def background(self) -> InputNumber:
@@ -127,6 +133,18 @@ class InputPicture:
         return f"{flat_name(self.name)}.png"
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What an export's own description says: of which dataset it is, and what its depth means.
+
+    `name`: the recipe's. `splits`: examples, by name. `depth`: as the dataset stores it, or None.
+    """
+
+    name: str
+    splits: Mapping[str, int]
+    depth: DepthMeaning | None
+
+
 class Layout(abc.ABC):
     """A way to store a dataset."""
 
@@ -138,6 +156,8 @@ class Layout(abc.ABC):
     needs_class: ClassVar[bool] = False
     # Whether files in zips are compressed.
     deflated: ClassVar[bool] = False
+    # Python that reads a split, SPLIT, in the export's folder: `image`, `mask` and `depth`.
+    reading: ClassVar[str]
 
     def order(self, example: Example) -> int:
         """Its place in every container, from 0 to below the number of examples."""
@@ -154,6 +174,45 @@ class Layout(abc.ABC):
     def header(self, container: str) -> bytes:
         """The first line of an index file."""
         return b""
+
+    def depth_json(self, stored: DepthMeaning) -> dict[str, Any]:
+        """What depth means in this layout: values × scale; `stored`: what the dataset's does."""
+        meaning = stored.to_json()
+        if self.depth.storage not in (None, stored.storage):
+            meaning |= {"storage": self.depth.storage, "unit": None, "scale": 1 / 255}
+        return meaning
+
+    def describing(self, facts: Facts) -> Iterator[File]:
+        """The files that say what the others are."""
+        if facts.depth:
+            text = json.dumps(self.depth_json(facts.depth), indent=2) + "\n"
+            yield File("depth.json", "", text.encode())
+        yield File("README.md", "", self.readme(facts).encode())
+
+    def readme(self, facts: Facts) -> str:
+        """The export's README, with Python that reads it."""
+        depth = facts.depth and self.depth_json(facts.depth)
+        counts = ", ".join(f"{count:,} in {name}" for name, count in facts.splits.items())
+        kinds = "Composites, masks and depth" if depth else "Composites and masks"
+        return "\n".join(
+            [
+                f"# {facts.name}, by layout {self.name}",
+                "",
+                f"{kinds}, made by depthmask: {counts}.",
+                "",
+                "## Files",
+                "",
+                inspect.cleandoc(self.__doc__ or ""),
+                "",
+                *([_depth_text(depth), ""] if depth else []),
+                "## Reading",
+                "",
+                "```python",
+                self.reading.strip().replace("SPLIT", next(iter(facts.splits))),
+                "```",
+                "",
+            ]
+        )
 
     def class_of(self, name: str, label: str) -> str:
         """The class of a background of this name and label, or empty."""
@@ -174,6 +233,16 @@ class Layout(abc.ABC):
                 "none: make the dataset from backgrounds in a subfolder for each class, or export "
                 "it by another layout."
             )
+
+
+def _depth_text(depth: Mapping[str, Any]) -> str:
+    what = f"Depth is {depth['quantity'].replace('_', ' ')}"
+    if depth["storage"] in ("norm8", "plasma8"):
+        what += ", each map from its least to its greatest value: 0 to 255"
+        what += " on the colours of plasma" if depth["storage"] == "plasma8" else ""
+    else:
+        what += f": stored values × {depth['scale']:g}, in {depth['unit'] or 'no unit'}"
+    return f"{what}. It is by {depth['model']}. `depth.json` says the same."
 
 
 def line(separator: str, *values: object) -> bytes:

@@ -14,6 +14,7 @@ import json
 import operator
 import struct
 import tarfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ from depthmask.manifest import BACKGROUNDS, FOREGROUNDS, DepthMeaning, crc_text
 from depthmask.records import frame_record, parse_example, read_records
 from pipeline.export.grid import Grid
 from pipeline.export.joining import PLACE, CheckedFile, join_part
-from pipeline.export.layout import Example, File, InputPicture, Layout
+from pipeline.export.layout import Example, Facts, File, InputPicture, Layout
 from pipeline.export.layouts import LAYOUTS
 from pipeline.export.pictures import Picture, fit_depth, fit_picture
 from pipeline.export.zips import zip_file
@@ -78,9 +79,11 @@ class PlacedFile:
 class ExportJob(PartStore[Piece, OutputFile]):
     """An export: of which dataset, by which layout, into which folder.
 
-    `features`: of the dataset's records. `depth`: what stored depth means, or None.
+    `name`: the dataset's recipe's. `features`: of its records. `depth`: what stored depth means, or
+    None.
     """
 
+    name: str
     layout_name: str
     dataset: str
     shards: Mapping[ShardKey, SourceShard]
@@ -95,6 +98,13 @@ class ExportJob(PartStore[Piece, OutputFile]):
     @property
     def examples(self) -> int:
         return sum(shard.examples for shard in self.shards.values())
+
+    @property
+    def facts(self) -> Facts:
+        splits: Counter[str] = Counter()
+        for key, shard in self.shards.items():
+            splits[key.split] += shard.examples
+        return Facts(self.name, splits, self.depth)
 
     def shard_keys(self) -> list[ShardKey]:
         """Returns the keys of the inputs and of every shard of the dataset."""
@@ -143,6 +153,8 @@ def piece_files(job: ExportJob, key: ChunkKey, limit: int = PIECE_EXAMPLES) -> I
         for picture in _inputs(job):
             for file in job.layout.input_files(picture):
                 yield PlacedFile(-1, file)
+        for file in job.layout.describing(job.facts):
+            yield PlacedFile(-1, file)
         return
     layout, later = job.layout, []
     for example, encoded in sorted(
@@ -178,6 +190,7 @@ def _examples(
     """Yields a chunk's examples and their encoded pictures, as the dataset has them."""
     first = job.order(key)
     numbers = range(first, first + min(limit, key.examples))
+    shards = sum(shard.split == key.shard.split for shard in job.shards)
     with open_file(join(job.dataset, job.shards[key.shard].file)) as file:
         for number, record in zip(numbers, read_records(file, key.start), strict=False):
             features: dict[str, Any] = parse_example(record)
@@ -189,7 +202,16 @@ def _examples(
             }
             shard = key.shard
             yield (
-                Example(number, job.examples, shard.split, shard.shard, texts, job.grid),
+                Example(
+                    position=number,
+                    examples=job.examples,
+                    split=shard.split,
+                    shard=shard.shard,
+                    shards=shards,
+                    features=texts,
+                    grid=job.grid,
+                    depth=job.depth,
+                ),
                 encoded,
             )
 

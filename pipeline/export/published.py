@@ -11,18 +11,21 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from depthmask.errors import UserError
 from pipeline.export.grid import Grid
+from pipeline.export.joining import FARTHEST
 from pipeline.export.layout import Example, File, InputPicture, Layout, line
 from pipeline.export.pictures import DepthForm, Form, Picture, fit_input
 
 if TYPE_CHECKING:
+    from depthmask.manifest import DepthMeaning
     from pipeline.dataset import Dataset
     from transforms.prepared import PreparedSource
 
 NAMES = "names.csv"
+_MIRROR = ("left_right",)
 # How they stored their inputs is not known; this is nearly as prepared.
 _INPUT_QUALITY = 95
 _RGB, _GREY = Form("jpeg", 3, _INPUT_QUALITY), Form("jpeg", 1, _INPUT_QUALITY)
@@ -35,6 +38,8 @@ class PublishedLayout(Layout):
     """
 
     needs_depth = True
+    # Whether flipped foregrounds are mirrored and nothing else.
+    mirrors_only: ClassVar[bool] = True
 
     def order(self, example: Example) -> int:
         return example.number
@@ -56,6 +61,16 @@ class PublishedLayout(Layout):
     def header(self, container: str) -> bytes:
         return line(",", "kind", "name", "exported") if container == NAMES else b""
 
+    def check(self, dataset: Dataset, source: PreparedSource) -> None:
+        super().check(dataset, source)
+        transforms = dataset.recipe.placements.transforms
+        if self.mirrors_only and transforms != _MIRROR:
+            raise UserError(
+                f"layout {self.name} has mirrored foregrounds, and {dataset.path} has flipped ones "
+                f"by {', '.join(transforms)}: make the dataset with placements.transforms "
+                f"[{_MIRROR[0]}], or export it by layout restaurant-mall."
+            )
+
 
 class Monodepthmask(PublishedLayout):
     """Zips of 4,000 pairs each, one of backgrounds, and CSV files.
@@ -69,10 +84,27 @@ class Monodepthmask(PublishedLayout):
       random in ``…Sample.csv``: names of the files and of the zips, and the background's class
 
     BG begins with the class and ``_``: a subfolder's name, or what stands before the first ``_`` of
-    the background's own. Their code takes it from there, and digits out of it.
+    the background's own. Their code takes it from there, and digits out of it. It also wants masks
+    and depth of one channel, which the files that they published do not have either.
     """
 
     name = "monodepthmask"
+    reading = """
+import csv
+import functools
+import zipfile
+
+import numpy as np
+from PIL import Image
+
+opened = functools.cache(zipfile.ZipFile)
+with open("DepthMapDataSet.csv", newline="") as index:
+    for row in csv.DictReader(index):
+        images, depths = opened(row["BaseImageFName"]), opened(row["DepthImageFName"])
+        image = np.asarray(Image.open(images.open(row["ImageName"])))
+        mask = np.asarray(Image.open(images.open(row["MaskName"])))
+        depth = np.asarray(Image.open(depths.open(row["Depthname"])))
+"""
     image = Form("jpeg", 3, 80)
     mask = Form("jpeg", 3, 80)
     depth = DepthForm("plasma8", "jpeg", 100)
@@ -178,6 +210,20 @@ class LivingRoom(PublishedLayout):
     """
 
     name = "living-room"
+    reading = """
+import csv
+import functools
+import zipfile
+
+import numpy as np
+from PIL import Image
+
+opened = functools.cache(zipfile.ZipFile)
+with open("labels.txt", newline="") as index:
+    for background, foreground, *paths in csv.reader(index, delimiter="\\t"):
+        part = opened(paths[0].split("/")[0].replace("_", "_part") + ".zip")
+        image, mask, depth = (np.asarray(Image.open(part.open(path))) for path in paths)
+"""
     image = Form("jpeg", 3, 30, optimize=True)
     mask = Form("jpeg", 1, 30, optimize=True)
     depth = DepthForm("norm8", "jpeg", 75)
@@ -247,6 +293,21 @@ class GreyGallery(PublishedLayout):
     """
 
     name = "grey-gallery"
+    reading = """
+import zipfile
+
+import numpy as np
+from PIL import Image
+
+for number in range(1, 11):
+    with zipfile.ZipFile(f"batch{number}_images.zip") as batch:
+        for path in batch.namelist():
+            if path.startswith("fg_bg_jpg/"):
+                name = path.removeprefix("fg_bg_jpg/fg_bg_")  # F_B_FLIP_K.jpg
+                image = np.asarray(Image.open(batch.open(path)))
+                mask = np.asarray(Image.open(batch.open(f"mask_black_jpg/bg_mask_{name}")))
+                depth = np.asarray(Image.open(batch.open(f"depth_fg_bg_jpg/depth_fg_bg_{name}")))
+"""
     image = Form("jpeg", 1, 75)
     mask = Form("jpeg", 1, 75)
     depth = DepthForm("norm8", "jpeg", 75)
@@ -313,6 +374,24 @@ class Office(PublishedLayout):
     """
 
     name = "office"
+    reading = """
+import csv
+import io
+import itertools
+import zipfile
+
+import numpy as np
+from PIL import Image
+
+files = zipfile.ZipFile("depth_mask_dataset.zip")
+labels = csv.reader(io.TextIOWrapper(files.open("data_label.txt")), delimiter="\\t")
+backgrounds = itertools.groupby(labels, lambda label: label[0].split("/")[2])
+for batch, (background, rows) in enumerate(backgrounds, start=1):
+    depths = np.load(f"data/fg_bg_depth/depthmap_output_batch{batch}.npz")["output"]
+    for depth, (image_path, mask_path, x, y, width, height) in zip(depths, rows, strict=True):
+        image = np.asarray(Image.open(files.open(image_path)))
+        mask = np.asarray(Image.open(files.open(mask_path)))
+"""
     image = Form("jpeg", 3, 50, optimize=True)
     mask = Form("jpeg", 1, 50, optimize=True)
     _CONTAINER = "depth_mask_dataset.zip"
@@ -332,6 +411,9 @@ class Office(PublishedLayout):
         yield File(self._CONTAINER, "data_label.txt", label, last)
         batch = f"data/fg_bg_depth/depthmap_output_batch{example.background.place}.npz"
         yield File(batch, "", pictures["depth"].data)
+
+    def depth_json(self, stored: DepthMeaning) -> dict[str, Any]:
+        return stored.to_json() | {"storage": "float32", "scale": FARTHEST}
 
     def input_name(self, picture: InputPicture) -> str:
         return f"{'bg' if picture.kind == 'background' else 'fg'}{picture.number.place:03d}"
@@ -372,9 +454,27 @@ class RestaurantMall(PublishedLayout):
     """
 
     name = "restaurant-mall"
+    reading = """
+import zipfile
+
+import numpy as np
+from PIL import Image
+
+images, masks, depths = map(
+    zipfile.ZipFile, ("maskrcnndataset_overlay.zip", "maskrcnndataset_mask.zip", "bgfg_depth.zip")
+)
+for path in images.namelist():
+    name = path.split("/")[-1].removesuffix(".png")
+    image = np.asarray(Image.open(images.open(path)))
+    mask = np.asarray(
+        Image.open(masks.open(f"content/fg_bg_dataset/bgfg_mask/mask_{name}.png"))
+    )
+    depth = np.asarray(Image.open(depths.open(f"bgfg_depth/depth_{name}.jpg")))
+"""
     image = Form("jpeg", 3, 65, optimize=True)
     mask = Form("jpeg", 1, 65, optimize=True)
     depth = DepthForm("norm8", "jpeg", 75)
+    mirrors_only = False
     _MOST = 999
 
     def files(self, example: Example, pictures: Mapping[str, Picture]) -> Iterator[File]:

@@ -20,7 +20,7 @@ _UNIX_FILE = 0o100644 << 16
 _MAX_16, _MAX_32 = 0xFFFF, 0xFFFFFFFF
 _HEADER = struct.Struct("<4s5H3L2H")
 _STORED, _DEFLATED = 0, 8
-_LEVEL = 6  # of libdeflate
+_LEVEL = 1  # of libdeflate: pictures are compressed already
 
 
 @dataclass(frozen=True)

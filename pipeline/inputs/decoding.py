@@ -89,8 +89,21 @@ def is_picture(path: str) -> bool:
     except Image.DecompressionBombError:
         return True
     except Exception:  # decoders raise whatever they stumble on
-        return False
+        return _is_deep_tiff(path)
     return True
+
+
+def _is_deep_tiff(path: str) -> bool:
+    """Whether a file is a TIFF that Pillow does not read, and we do."""
+    try:
+        with open_file(path) as file:
+            if file.read(4) not in tiff.SIGNATURES:
+                return False
+        data = _read(path)
+        pages = tiff.tiff_pages(data)
+        return bool(pages) and tiff.stored_samples(data, pages[0]) is not None
+    except Exception:  # whatever else it may be
+        return False
 
 
 @functools.cache

@@ -174,7 +174,8 @@ def _without_class(
             ".",
             "warning",
             f"{loose:,} of its pictures have no class, which layout {layout.name} needs",
-            "To export by it, put them into a subfolder for each class.",
+            "To export by it, put them into a subfolder for each class, or begin their names with "
+            "it and an underscore.",
         )
 
 

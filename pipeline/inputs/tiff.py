@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
+# The bytes that a TIFF begins with.
+SIGNATURES = frozenset(_ORDERS)
 # Types of values that are numbers or bytes: their codes for struct.
 _TYPES = {1: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 11: "f", 12: "d"}
 _MAX_PAGES = 100

@@ -22,6 +22,7 @@ from transforms.prepared import PreparedPicture
 
 # Classes of backgrounds that are named in the summary.
 _CLASSES = 20
+_MAX_SHARDS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -312,7 +313,12 @@ def _deal(groups: Sequence[list[int]], counts: Mapping[str, int]) -> dict[str, l
 
 
 def _shard_sizes(examples: int, per_shard: int) -> tuple[int, ...]:
-    shards = math.ceil(examples / per_shard)
+    shards = -(-examples // per_shard)
+    if shards > _MAX_SHARDS:
+        raise UserError(
+            f"shards.examples: {per_shard:,} make {shards:,} shards of {examples:,} examples, more "
+            f"than {_MAX_SHARDS:,}: raise it."
+        )
     size, larger = divmod(examples, shards)
     return (size + 1,) * larger + (size,) * (shards - larger)
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from depthmask.errors import UserError
 from pipeline.recipes.schema import Recipe
+from transforms.io.files import checked_path, is_local, open_file
 
 _MAX_BYTES = 64 * 2**10
 _MAX_DIGITS = 50
@@ -63,16 +64,17 @@ def _read_recipe(name_or_path: str) -> tuple[dict[str, Any], str]:
         text = (resources.files("pipeline") / "recipes" / f"{name_or_path}.yaml").read_text("utf-8")
         source = f"recipe {name_or_path}"
     else:
-        path = Path(name_or_path)
-        source = str(path)
+        source = name_or_path
         try:
-            with path.open("rb") as file:
+            path = checked_path(source)
+            # Of local ones pipes too, such as a shell's <(…).
+            with open(path, "rb") if is_local(path) else open_file(path) as file:
                 content = file.read(_MAX_BYTES + 1)
             if len(content) > _MAX_BYTES:
                 raise UserError(f"{source}: larger than {_MAX_BYTES >> 10} KiB: not a recipe.")
             text = content.decode("utf-8")
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not a text file"
+            reason = error.strerror or error if isinstance(error, OSError) else "not a text file"
             raise UserError(
                 f"recipe {name_or_path!r} cannot be read ({reason}). Give a YAML file or one of: "
                 f"{', '.join(builtin_recipes())}."

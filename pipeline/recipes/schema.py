@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from depthmask.manifest import is_split_name
 from transforms.codecs import Compression, ImageCodec, MaskCodec
 from transforms.cutout import SWAPS_SIDES, Drawing, MaskLevels, Transform
 from transforms.depth import DepthSettings
@@ -290,7 +291,7 @@ class Splits(_Section):
                 f"between ({self.between}) names a further split, where splits.by is both"
             )
         for name in self.names:
-            if not name.isidentifier() or not name.isascii():
+            if not is_split_name(name):
                 raise ValueError(f"split names are ASCII letters, digits and _; not {name!r}")
         for name, fraction in self.fractions.items():
             if not 0 < fraction <= 1:

@@ -50,7 +50,9 @@ SET_ASIDE = "manifest-set-aside.json"
 # Inputs that a run is preparing, in a folder of its own.
 _INPUTS = re.compile(rf"inputs-[0-9a-f]{{12}}/({'|'.join(map(re.escape, PREPARED))})")
 # Names of all files in a work folder that are not those of `transforms.parts`.
-_OWN_WORK = re.compile(rf"lock\.json(\.[0-9a-f]{{32}})?|{PROVENANCE}|{SET_ASIDE}|{_INPUTS.pattern}")
+_OWN_WORK = re.compile(
+    rf"{re.escape(LOCK)}(\.[0-9a-f]{{32}})?|{PROVENANCE}|{SET_ASIDE}|{_INPUTS.pattern}"
+)
 
 
 class State(enum.Enum):

@@ -33,17 +33,6 @@ class Example:
     depth: bytes | None
 
 
-@contextlib.contextmanager
-def reading_from(path: str) -> Iterator[None]:
-    """Raises UserError where what the block reads of the dataset in `path` is damaged."""
-    try:
-        yield
-    except (OSError, ValueError, LookupError, OverflowError) as error:
-        raise UserError(
-            f"{path} is damaged: {error}. Repair it with: depthmask verify --repair {path}"
-        ) from error
-
-
 def check_is_new(path: Path) -> None:
     """Raises UserError where a file is there already, or cannot be made."""
     if path.exists():
@@ -67,18 +56,6 @@ def write_whole(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise UserError(f"{path} cannot be written: {error.strerror}.") from error
-
-
-def in_proportion(dataset: Dataset, count: int) -> Iterator[tuple[ShardEntry, int]]:
-    """Yields each shard and how many of `count` examples it has, so that all splits are seen."""
-    total = dataset.manifest.examples
-    before = done = 0
-    for shard in dataset.manifest.shards:
-        # Rounded over the whole, so that shares of small shards add up too.
-        before += shard.examples
-        wanted = -(-min(count, total) * before // total) - done
-        done += wanted
-        yield shard, wanted
 
 
 def first_examples(dataset: Dataset, shard: ShardEntry, count: int) -> Iterator[Example]:

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from depthmask.plasma import PLASMA
-from pipeline.dataset import Dataset, open_dataset
+from pipeline.dataset import Dataset, in_proportion, open_dataset, reading_from
 from pipeline.plan import shards_text
 from pipeline.view.examples import (
     Example,
@@ -23,8 +23,6 @@ from pipeline.view.examples import (
     colour_depth,
     depth_bounds,
     first_examples,
-    in_proportion,
-    reading_from,
     write_whole,
 )
 from pipeline.view.figures import heat_picture, histogram, placement_map

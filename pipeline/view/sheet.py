@@ -8,14 +8,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pipeline.dataset import open_dataset
+from pipeline.dataset import in_proportion, open_dataset, reading_from
 from pipeline.view.examples import (
     Example,
     check_is_new,
     colour_depth,
     first_examples,
-    in_proportion,
-    reading_from,
     write_whole,
 )
 from transforms.codecs import open_image, to_image
@@ -36,7 +34,7 @@ def write_sheet(dataset_path: str, picture_path: Path, examples: int) -> int:
     check_is_new(picture_path)
     dataset = open_dataset(dataset_path)
     with reading_from(dataset_path):
-        inputs = PreparedInputs(PreparedSource.of_dataset(dataset_path))
+        inputs = PreparedInputs(PreparedSource.of_dataset(dataset.path))
         rows = [
             _row(example, inputs)
             for shard, wanted in in_proportion(dataset, examples)

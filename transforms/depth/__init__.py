@@ -7,9 +7,10 @@ from transforms.depth.builtin import BuiltinModel
 from transforms.depth.interface import ModelInterface, PictureSize, Precision
 from transforms.depth.kinds import KINDS, USAGE, parse_model
 from transforms.depth.model import DepthModel, DepthSettings, DepthStage, ModelChoice, Network
-from transforms.depth.storage import DepthStorage, depth_in_metres, grey_depth, is_flat
+from transforms.depth.storage import FLAT, DepthStorage, depth_in_metres, grey_depth, is_flat
 
 __all__ = [
+    "FLAT",
     "KINDS",
     "USAGE",
     "BuiltinModel",

@@ -8,6 +8,7 @@ from transforms.depth.densedepth import DenseDepthModel
 from transforms.depth.keras_model import KerasModel
 from transforms.depth.model import ModelChoice
 from transforms.depth.onnx_model import OnnxModel
+from transforms.io.files import checked_path
 
 KINDS: dict[str, type[ModelChoice]] = {
     kind.kind: kind for kind in (BuiltinModel, DenseDepthModel, KerasModel, OnnxModel)
@@ -27,4 +28,4 @@ def parse_model(text: str) -> ModelChoice | None:
     kind = KINDS.get(name)
     if kind is None or kind.needs_path != bool(path):
         raise DepthModelError(f"{text}: no depth model. Give one of: {USAGE}.")
-    return kind(path)
+    return kind(checked_path(path))

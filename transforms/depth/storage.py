@@ -15,6 +15,8 @@ from transforms.codecs import Compression, ImageCodec, encode_image, open_image
 from transforms.depth.interface import PictureSize
 
 _MAX_16_BITS = 65535
+# What is wrong with a map of one value.
+FLAT = "the same depth in every pixel"
 
 
 class DepthStorage(BaseModel):
@@ -122,7 +124,7 @@ class DepthStorage(BaseModel):
     def fault(self, stored: np.ndarray) -> str | None:
         """Returns what is wrong with a stored map, [h, w, C], or None if nothing is."""
         if is_flat(stored[None]).all():
-            return "the same depth in every pixel"
+            return FLAT
         if self.absolute:
             return None if stored.all() else "pixels without depth"
         ends = self.from_grey(np.array([0, 255], np.uint8))

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, TypeVar
 import google_crc32c
 
 from depthmask.errors import UserError
+from depthmask.files import open_local
 from transforms.io import gcs
 from transforms.io.checksums import crc32c_of_both
 
@@ -62,8 +63,13 @@ def _beam_file_systems() -> Any:
 
 
 def checked_path(path: AnyPath) -> str:
-    """Returns the path as text. Raises UserError for one that no file can have."""
+    """Returns the path as text, a leading ~ as the folder it stands for.
+
+    Raises UserError for one that no file can have.
+    """
     path = os.fspath(path)
+    if is_local(path):
+        path = os.path.expanduser(path)
     if gcs.is_gcs(path):
         if not path.removeprefix(gcs.PREFIX).split("/")[0]:
             raise UserError(f"{path}: names no bucket. Give {gcs.PREFIX}BUCKET/FOLDER.")
@@ -90,7 +96,7 @@ def join(folder: str, *names: str) -> str:
 def open_file(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
     """Opens a file to read and seek. Raises OSError where there is none."""
     if is_local(path):
-        return open(path, "rb")
+        return open_local(path)
     if gcs.is_gcs(path):
         return gcs.open_object(path, "rb")
     opened: contextlib.AbstractContextManager[BinaryIO] = _beam_file_systems().open(
