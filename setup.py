@@ -34,6 +34,14 @@ setup(
     ],
     extras_require={
         "onnx": ["onnxruntime>=1.21"],
+        # For `depthmask convert` alone.
+        "torch": [
+            "onnx>=1.17",
+            "onnxruntime>=1.21",
+            "torch>=2.6,<3",
+            "torchvision>=0.21",
+            "transformers>=5,<6",
+        ],
         # Its last release loads under TensorFlow 2.17, and that holds the others back.
         "tensorflow-io": [
             "apache-beam[gcp]==2.72.0",

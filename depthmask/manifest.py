@@ -35,7 +35,7 @@ from depthmask.parsing import (
 )
 from depthmask.tally import Tally
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 MANIFEST = "manifest.json"
 BACKGROUNDS = "backgrounds.tfrecord"
@@ -180,7 +180,8 @@ class DepthMeaning:
 
     `unit`: ``metre``, or None where depth is relative. Maps stored as ``norm8`` or ``plasma8`` go
     from the least (0) to the greatest (1) value of each. `quantity`: ``depth``, ``disparity`` …
-    `width`, `height`: pixels of every stored map. `model`: its name, for people.
+    `width`, `height`: pixels of every stored map. `model`: its name, for people. `licence`: of the
+    model's weights; None where nobody has said it.
     """
 
     storage: DepthStorageName
@@ -190,6 +191,7 @@ class DepthMeaning:
     width: int
     height: int
     model: str
+    licence: str | None
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -206,6 +208,7 @@ class DepthMeaning:
             width=get("width", between(1, _MAX_SIDE)),
             height=get("height", between(1, _MAX_SIDE)),
             model=get("model", text),
+            licence=get("licence", optional(text)),
         )
 
 

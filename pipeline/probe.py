@@ -79,6 +79,7 @@ def _depth_info(stage: DepthStage, depths: np.ndarray) -> DepthInfo:
         quantity=stage.interface.quantity,
         metric=stage.interface.metric,
         model=stage.model.identity(),
+        licence=stage.model.licence,
     )
 
 

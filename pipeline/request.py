@@ -38,12 +38,13 @@ class Request:
         recipe: AnyPath | Recipe = DEFAULT_RECIPE,
         settings: Mapping[str, Any] | Iterable[str] = (),
         depth_model: str | None = DEFAULT_MODEL,
+        depth_model_licence: str | None = None,
         skip_bad_inputs: bool = False,
     ) -> Request:
         """Makes a request of what the command line or a program names.
 
         `mask_name`: as `InputFolders` has it. `recipe` and `settings`: as `load_recipe` takes them.
-        `depth_model`: as --depth-model.
+        `depth_model`, `depth_model_licence`: as --depth-model and --depth-model-licence.
         Raises UserError for a recipe, a model or a path that cannot be used.
         """
         folders = InputFolders(
@@ -55,7 +56,7 @@ class Request:
         return cls(
             folders,
             _settled(load_recipe(recipe, settings), folders),
-            None if depth_model is None else parse_model(depth_model),
+            None if depth_model is None else parse_model(depth_model, depth_model_licence),
             skip_bad_inputs,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import keras
@@ -17,8 +18,11 @@ from PIL import Image
 
 from depthmask.errors import DepthModelError, UserError
 from pipeline.cli import main
+from pipeline.generate import generate
 from pipeline.inputs import InputFolders
 from pipeline.recipes import load_recipe
+from pipeline.request import Request
+from tests.conftest import ONE_WORKER, SMALL
 from transforms.depth import DepthModel, ModelInterface, PictureSize, parse_model
 from transforms.depth.model import DepthStage
 from transforms.depth.point_map import depth_of_points
@@ -449,3 +453,52 @@ def test_a_folder_without_its_parts(tmp_path: Path):
     (tmp_path / "hub" / "preprocessor_config.json").unlink()
     with pytest.raises(DepthModelError, match=r"preprocessor_config\.json: there is none"):
         load(model, "depth.model.output=depth")
+
+
+# Licences, and the recipes of docs/depth-models.md
+
+
+def test_the_card_names_the_models_licence(folders: InputFolders, with_depth: Path, tmp_path: Path):
+    card = (with_depth / "README.md").read_text()
+    assert "- licence of the depth model (keras:m.keras): …" in card
+    request = Request.of(
+        folders.backgrounds,
+        folders.foregrounds,
+        settings=[*SMALL, "placements.per_pair=1", "placements.flip=none"],
+        depth_model=f"keras:{with_depth.parent / 'm.keras'}",
+        depth_model_licence="CC-BY-NC-4.0",
+    )
+    made = generate(request, tmp_path / "made", ONE_WORKER)
+    assert made.manifest.depth and made.manifest.depth.licence == "CC-BY-NC-4.0"
+    card = (tmp_path / "made" / "README.md").read_text()
+    assert "(keras:m.keras): CC-BY-NC-4.0 (NC: it forbids commercial use)" in card
+    assert parse_model("builtin").licence == "Apache-2.0"
+    with pytest.raises(DepthModelError, match="--depth-model-licence: give a name of one line"):
+        parse_model("builtin", "two\nlines")
+
+
+def test_a_folder_names_its_licence(tmp_path: Path):
+    model = hub_folder(tmp_path / "hub")
+    assert parse_model(model).licence is None
+    (tmp_path / "hub" / "README.md").write_text("---\ntags: [x]\nlicense: apache-2.0\n---\n# It\n")
+    assert parse_model(model).licence == "apache-2.0"
+    assert parse_model(model, "MIT").licence == "MIT"
+
+
+RECIPES = re.findall(
+    r"^```yaml\n(.*?)^```$",
+    (Path(__file__).parents[1] / "docs" / "depth-models.md").read_text("utf-8"),
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@pytest.mark.parametrize("text", RECIPES)
+def test_documented_recipes_of_models_are_right(tmp_path: Path, text: str):
+    (tmp_path / "model.yaml").write_text(f"base: default\n{text}")
+    recipe = load_recipe(str(tmp_path / "model.yaml"))
+    declared = recipe.depth.model
+    if declared != ModelInterface():
+        stage = DepthStage.of(
+            parse_model("keras:transforms/depth/builtin.keras"), recipe.depth, CANVAS
+        )
+        assert stage.input_size(None).width % declared.multiple_of == 0

@@ -55,7 +55,7 @@ MANIFEST = Manifest(
     ),
     backgrounds=2,
     foregrounds=3,
-    depth=DepthMeaning("metric16", "depth", "metre", 0.001, 12, 10, "keras:m.keras"),
+    depth=DepthMeaning("metric16", "depth", "metre", 0.001, 12, 10, "keras:m.keras", "MIT"),
     input_tally=Tally(
         {
             "backgrounds": moments(2, 3),
@@ -176,8 +176,8 @@ HOSTILE = {
     "no format": (drop("format"), "format is missing"),
     "a format of text": (put("2", "format"), "format is '2', not a whole number"),
     "true for a number": (put(True, "format"), "format is True, not a whole number"),
-    "an older format": (put(1, "format"), "older depthmask: format 1; this reads 2"),
-    "a newer format": (put(3, "format"), "newer depthmask: format 3; this reads up to 2"),
+    "an older format": (put(1, "format"), "older depthmask: format 1; this reads 3"),
+    "a newer format": (put(4, "format"), "newer depthmask: format 4; this reads up to 3"),
     "no provenance": (drop("provenance"), "provenance is missing"),
     "a recipe of text": (put("x", "provenance", "recipe"), "provenance.recipe is 'x'"),
     "an input elsewhere": (

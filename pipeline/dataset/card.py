@@ -43,7 +43,7 @@ def dataset_card(facts: CardFacts) -> str:
         _statistics(facts),
         _making(facts),
         _limits(facts),
-        _licence(),
+        _licence(facts),
     )
     return "\n\n".join("\n".join(section) for section in sections) + "\n"
 
@@ -298,7 +298,7 @@ def _limits(facts: CardFacts) -> Iterator[str]:
         yield f"- Left out, as `errors.jsonl` says: {inputs:,} inputs, {examples:,} examples."
 
 
-def _licence() -> Iterator[str]:
+def _licence(facts: CardFacts) -> Iterator[str]:
     yield "## Licence"
     yield ""
     yield "To be filled in by whoever publishes the dataset:"
@@ -306,5 +306,9 @@ def _licence() -> Iterator[str]:
     yield "- licence of the dataset: …"
     yield "- source and licence of the backgrounds: …"
     yield "- source and licence of the foregrounds: …"
-    yield "- licence of the depth model: …"
+    if facts.depth:
+        licence = facts.depth.licence or "…"
+        if "NC" in licence.upper().split("-"):  # CC-BY-NC-4.0
+            licence += " (NC: it forbids commercial use)"
+        yield f"- licence of the depth model ({facts.depth.model}): {licence}"
     yield "- contact: …"

@@ -19,6 +19,7 @@ class DepthInfo:
     quantity: str
     metric: bool
     model: ModelIdentity
+    licence: str | None
 
     def meaning(self, storage: DepthStorage) -> DepthMeaning:
         """Returns what maps mean once they are stored so."""
@@ -30,6 +31,7 @@ class DepthInfo:
             width=self.width,
             height=self.height,
             model=str(self.model),
+            licence=self.licence,
         )
 
 

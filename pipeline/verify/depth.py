@@ -42,7 +42,14 @@ def expected_meaning(dataset: Dataset) -> DepthMeaning:
     settings = dataset.recipe.depth
     interface = KINDS[identity.kind](identity.name).interface(settings)
     size = settings.size or stated
-    info = DepthInfo(size.width, size.height, interface.quantity, interface.metric, identity)
+    info = DepthInfo(
+        width=size.width,
+        height=size.height,
+        quantity=interface.quantity,
+        metric=interface.metric,
+        model=identity,
+        licence=stated.licence,  # which nothing else says
+    )
     return info.meaning(settings)
 
 

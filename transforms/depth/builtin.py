@@ -31,7 +31,7 @@ class BuiltinModel(ModelChoice):
         return ModelInterface(multiple_of=_MULTIPLE, output="depth", unit=unit)
 
     @property
-    def licence(self) -> str:
+    def published_licence(self) -> str:
         return "Apache-2.0"
 
     def default_input(self, canvas: PictureSize, interface: ModelInterface) -> PictureSize:

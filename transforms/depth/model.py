@@ -51,6 +51,7 @@ class ModelChoice(abc.ABC):
     """
 
     path: str = ""
+    said_licence: str | None = None
 
     kind: ClassVar[str]
     usage: ClassVar[str]
@@ -73,6 +74,11 @@ class ModelChoice(abc.ABC):
 
     @property
     def licence(self) -> str | None:
+        """The licence of its weights: as the user says it, or the model's files."""
+        return self.said_licence or self.published_licence
+
+    @property
+    def published_licence(self) -> str | None:
         """The licence of its weights, where the model or its files say it."""
         return None
 

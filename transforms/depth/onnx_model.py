@@ -98,7 +98,7 @@ class OnnxModel(ModelChoice):
         return found
 
     @property
-    def licence(self) -> str | None:
+    def published_licence(self) -> str | None:
         return published_licence(self.path) if is_folder(self.path) else None
 
     def settled(self, settings: DepthSettings, canvas: PictureSize) -> DepthSettings:
