@@ -1,4 +1,4 @@
-# make demo    sample inputs, a dataset with depth made from them, a picture of it
+# make demo    sample inputs, datasets with estimated and with true depth from them, a picture of both
 # make test    the tests
 # make check   lint, format, types
 # make soak    kills and rubbish by the thousand (half an hour)
@@ -33,7 +33,12 @@ demo: $(READY)
 	$(BIN)/depthmask generate --backgrounds demo/inputs/backgrounds \
 		--foregrounds demo/inputs/foregrounds --output demo/dataset
 	$(BIN)/depthmask verify demo/dataset
-	$(BIN)/depthmask sheet demo/dataset demo/sheet.png
+	$(BIN)/depthmask generate --backgrounds demo/inputs/backgrounds \
+		--foregrounds demo/inputs/foregrounds --background-depths demo/inputs/depth \
+		--output demo/true-depth
+	$(BIN)/depthmask verify demo/true-depth
+	$(BIN)/depthmask evaluate demo/true-depth --examples 200
+	$(BIN)/depthmask sheet demo/dataset demo/sheet.png --beside demo/true-depth
 	@echo "Look at demo/sheet.png"
 
 # Much of a test is waiting for processes to start: a few at a time take half as long.

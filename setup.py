@@ -42,6 +42,8 @@ setup(
             "torchvision>=0.21",
             "transformers>=5,<6",
         ],
+        # Reading from afar without TensorFlow.
+        "remote": ["fsspec>=2024.2", "gcsfs>=2024.2", "s3fs>=2024.2"],
         # Its last release loads under TensorFlow 2.17, and that holds the others back.
         "tensorflow-io": [
             "apache-beam[gcp]==2.72.0",

@@ -39,7 +39,8 @@ class Dataset:
         """Exact statistics of all pictures before encoding, with `mean` and `std` per channel.
 
         By kind: ``backgrounds``, ``foregrounds``, ``foreground_masks``, ``composites``, ``masks``
-        and, where the dataset has it, ``depth``. As in statistics.json.
+        and, where the dataset has it, ``depth``: of the pixels where it is known. As in
+        statistics.json.
         """
         return self.manifest.tally.moments
 

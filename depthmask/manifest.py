@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from depthmask.errors import DatasetError
+from depthmask.former import as_present
 from depthmask.parsing import (
     JsonObject,
     ParseError,
@@ -41,6 +42,8 @@ MANIFEST = "manifest.json"
 BACKGROUNDS = "backgrounds.tfrecord"
 FOREGROUNDS = "foregrounds.tfrecord"
 PREPARED = (BACKGROUNDS, FOREGROUNDS)
+# Of a dataset whose depth is of its backgrounds: prepared too, if it was measured, else estimated.
+BACKGROUND_DEPTHS = "background_depths.tfrecord"
 INDEX = "index.csv"
 RECIPE = "recipe.yaml"
 STATISTICS = "statistics.json"
@@ -87,7 +90,7 @@ def parse_shard_name(name: str) -> ShardName | None:
 
 def is_dataset_file(name: str) -> bool:
     """Whether a run may put a file of this name into its output folder."""
-    others = (MANIFEST, CARD, DECODED_STATISTICS, *CHECKED_FILES)
+    others = (MANIFEST, CARD, DECODED_STATISTICS, BACKGROUND_DEPTHS, *CHECKED_FILES)
     return name in others or parse_shard_name(name) is not None
 
 
@@ -168,7 +171,7 @@ class Provenance:
         get = JsonObject(data, at).get
         return cls(
             recipe=get("recipe", dict_of(anything)),
-            inputs=get("inputs", dict_of(parse_crc, one_of(*PREPARED))),
+            inputs=get("inputs", dict_of(parse_crc, one_of(*PREPARED, BACKGROUND_DEPTHS))),
             depth_model=get("depth_model", optional(ModelIdentity.from_json)),
             versions=get("versions", dict_of(text)),
         )
@@ -180,8 +183,9 @@ class DepthMeaning:
 
     `unit`: ``metre``, or None where depth is relative. Maps stored as ``norm8`` or ``plasma8`` go
     from the least (0) to the greatest (1) value of each. `quantity`: ``depth``, ``disparity`` …
-    `width`, `height`: pixels of every stored map. `model`: its name, for people. `licence`: of the
-    model's weights; None where nobody has said it.
+    `width`, `height`: pixels of every stored map. `model`: its name, for people; None: depth was
+    measured, and a stored 0 is unknown. `licence`: of the model's weights; None where nobody has
+    said it.
     """
 
     storage: DepthStorageName
@@ -190,7 +194,7 @@ class DepthMeaning:
     scale: float
     width: int
     height: int
-    model: str
+    model: str | None
     licence: str | None
 
     def to_json(self) -> dict[str, Any]:
@@ -207,7 +211,7 @@ class DepthMeaning:
             scale=get("scale", positive_number),
             width=get("width", between(1, _MAX_SIDE)),
             height=get("height", between(1, _MAX_SIDE)),
-            model=get("model", text),
+            model=get("model", optional(text)),
             licence=get("licence", optional(text)),
         )
 
@@ -301,7 +305,10 @@ class Manifest:
     `input_tally`: of the prepared inputs. `files`: CRC-32C of the files beside the shards, by name.
     `shards`: split by split, in order.
 
-    Before a dataset is made its manifest has no `files` and no `shards` yet.
+    `format`: that of the files; a former one is read as the present one has it, and not written.
+
+    Before a dataset is made its manifest has no `shards` yet, and of `files` at most the depth of
+    its backgrounds.
     """
 
     provenance: Provenance
@@ -312,6 +319,7 @@ class Manifest:
     findings: tuple[InputFinding, ...]
     files: Mapping[str, int] = field(default_factory=dict)
     shards: tuple[ShardEntry, ...] = ()
+    format: int = FORMAT_VERSION
 
     @property
     def examples(self) -> int:
@@ -373,11 +381,16 @@ class Manifest:
     def from_json(cls, data: Any, path: str = MANIFEST) -> Manifest:
         """The manifest of a finished dataset; `path`: its file, for messages.
 
-        Raises DatasetError for what is no such manifest, or is one of another format.
+        Raises DatasetError for what is no such manifest, or is one of a newer format.
         """
         with _naming(path):
-            get = JsonObject(data, "").get
-            _check_format(get("format", count), path)
+            version = JsonObject(data, "").get("format", positive_count)
+            if version > FORMAT_VERSION:
+                raise DatasetError(
+                    f"{path} was made by a newer depthmask: format {version}; this reads up to "
+                    f"{FORMAT_VERSION}. Install the newer version."
+                )
+            get = JsonObject(as_present(data), "").get
             manifest = cls(
                 provenance=get("provenance", Provenance.from_json),
                 backgrounds=get("backgrounds", positive_count),
@@ -385,19 +398,26 @@ class Manifest:
                 depth=get("depth", optional(DepthMeaning.from_json)),
                 input_tally=get("input_tally", Tally.from_json),
                 findings=get("findings", tuple_of(InputFinding.from_json)),
-                files=get("files", dict_of(parse_crc, one_of(*CHECKED_FILES))),
+                files=get("files", dict_of(parse_crc, one_of(*CHECKED_FILES, BACKGROUND_DEPTHS))),
                 shards=get("shards", tuple_of(ShardEntry.from_json)),
+                format=version,
             )
             manifest._check(get("examples", positive_count))
         return manifest
 
     def _check(self, examples: int) -> None:
         """Raises ParseError where parts do not agree; `examples`: those that were counted."""
-        if self.files.keys() != set(CHECKED_FILES):
+        if self.files.keys() - {BACKGROUND_DEPTHS} != set(CHECKED_FILES):
             raise ParseError(f"files are not exactly {', '.join(CHECKED_FILES)}")
-        if self.provenance.inputs != {name: self.files[name] for name in PREPARED}:
+        inputs, model = self.provenance.inputs, self.provenance.depth_model
+        if not inputs.keys() >= set(PREPARED) or inputs != {
+            name: self.files.get(name) for name in inputs
+        }:
             raise ParseError("provenance.inputs and files have different checksums")
-        if (self.depth is None) != (self.provenance.depth_model is None):
+        measured = self.depth is not None and self.depth.model is None
+        if measured != (BACKGROUND_DEPTHS in inputs):
+            raise ParseError("depth and provenance.inputs do not go together")
+        if (self.depth is None or measured) != (model is None):
             raise ParseError("depth and provenance.depth_model do not go together")
         if examples != self.examples:
             raise ParseError(f"examples is {examples}, but shards have {self.examples}")
@@ -442,19 +462,6 @@ def _naming(path: str) -> Iterator[None]:
         raise DatasetError(
             f"{path} is damaged: {error}. Put it back from a copy, or make the dataset again."
         ) from error
-
-
-def _check_format(version: int, path: str) -> None:
-    if version > FORMAT_VERSION:
-        raise DatasetError(
-            f"{path} was made by a newer depthmask: format {version}; this reads up to "
-            f"{FORMAT_VERSION}. Install the newer version."
-        )
-    if version < FORMAT_VERSION:
-        raise DatasetError(
-            f"{path} was made by an older depthmask: format {version}; this reads "
-            f"{FORMAT_VERSION}. Make the dataset again."
-        )
 
 
 def _check_images(tally: Tally, expected: Mapping[str, int], at: str) -> None:

@@ -93,9 +93,10 @@ def load(
         foreground, joined by name. The backgrounds are held once, as PNG.
       decode_depth: ``depthmask.open(path).manifest.depth`` says what depth means. Maps stored as
         ``metric16`` come in its ``unit`` (None: relative, as the model predicted them), those
-        stored as ``norm8`` and ``plasma8`` from 0, the least of each map, to 1, its greatest. False
-        leaves them as stored: uint16 [h, w, 1], uint8 [h, w, 1] and, colour-mapped, uint8
-        [h, w, 3].
+        stored as ``norm8`` and ``plasma8`` from 0, the least of each map, to 1, its greatest.
+        Measured depth (``model`` is None there) is 0 where it is unknown: leave such pixels out of
+        losses and scores, by ``example["depth"] > 0``. False leaves maps as stored: uint16
+        [h, w, 1], uint8 [h, w, 1] and, colour-mapped, uint8 [h, w, 3].
       normalize: makes ``image`` (and ``background_image``) float32, (value / 255 - mean) / std
         with the dataset's own per-channel statistics of its composites.
       deterministic: False lets faster shards overtake slower ones.

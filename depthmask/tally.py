@@ -19,6 +19,7 @@ from depthmask.parsing import (
     count,
     dict_of,
     one_of,
+    optional,
     text,
     tuple_of,
 )
@@ -156,13 +157,14 @@ class Tally:
 
     `moments`: by kind, which is one of `KINDS`. `picture_bytes`: what the encoded
     pictures of each feature (``image`` …) come to. `left_out`: in the order of the examples.
-    `empty_masks`: examples of whose foreground nothing is seen.
+    `empty_masks`: examples of whose foreground nothing is seen; None: not counted, in datasets of
+    former formats.
     """
 
     moments: Mapping[str, Moments] = field(default_factory=dict)
     picture_bytes: Mapping[str, int] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
-    empty_masks: int = 0
+    empty_masks: int | None = 0
 
     def __add__(self, other: Tally) -> Tally:
         return Tally.total((self, other))
@@ -173,13 +175,16 @@ class Tally:
         moments: dict[str, Moments] = {}
         picture_bytes: Counter[str] = Counter()
         left_out: list[LeftOut] = []
-        empty_masks = 0
+        empty_masks: int | None = 0
         for tally in tallies:
             for kind, more in tally.moments.items():
                 moments[kind] = moments[kind] + more if kind in moments else more
             picture_bytes.update(tally.picture_bytes)
             left_out += tally.left_out
-            empty_masks += tally.empty_masks
+            if empty_masks is not None and tally.empty_masks is not None:
+                empty_masks += tally.empty_masks
+            else:
+                empty_masks = None
         ordered = {kind: moments[kind] for kind in KINDS if kind in moments}
         return cls(ordered, dict(picture_bytes), tuple(left_out), empty_masks)
 
@@ -200,5 +205,5 @@ class Tally:
             moments=get("moments", dict_of(Moments.from_json, one_of(*KINDS))),
             picture_bytes=get("picture_bytes", dict_of(count)),
             left_out=get("left_out", tuple_of(LeftOut.from_json)),
-            empty_masks=get("empty_masks", count),
+            empty_masks=get("empty_masks", optional(count)),
         )

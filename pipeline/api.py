@@ -21,6 +21,7 @@ def generate(
     foregrounds: AnyPath,
     masks: AnyPath | None = None,
     mask_name: str = SAME_NAME,
+    background_depths: AnyPath | None = None,
     recipe: AnyPath | Recipe = DEFAULT_RECIPE,
     settings: Mapping[str, Any] | Iterable[str] = (),
     depth_model: str | None = DEFAULT_MODEL,
@@ -40,6 +41,7 @@ def generate(
       foregrounds: a folder of cut-outs with transparency (RGBA).
       masks: a folder of mask files, named as the foregrounds.
       mask_name: how these are named if otherwise: ``mask_{name}``, ``mask{number}``.
+      background_depths: a folder of measured depth, named as the backgrounds; no model is used.
       recipe: the name of one that comes with depthmask, a YAML file, or a `Recipe`.
       settings: changes of the recipe: ``{"placements.per_pair": 4}`` or
         ``["placements.per_pair=4"]``.
@@ -62,6 +64,7 @@ def generate(
         foregrounds,
         masks=masks,
         mask_name=mask_name,
+        background_depths=background_depths,
         recipe=recipe,
         settings=settings,
         depth_model=depth_model,
@@ -77,6 +80,7 @@ def plan(
     foregrounds: AnyPath,
     masks: AnyPath | None = None,
     mask_name: str = SAME_NAME,
+    background_depths: AnyPath | None = None,
     recipe: AnyPath | Recipe = DEFAULT_RECIPE,
     settings: Mapping[str, Any] | Iterable[str] = (),
     depth_model: str | None = DEFAULT_MODEL,
@@ -93,6 +97,7 @@ def plan(
         foregrounds,
         masks=masks,
         mask_name=mask_name,
+        background_depths=background_depths,
         recipe=recipe,
         settings=settings,
         depth_model=depth_model,

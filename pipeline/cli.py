@@ -309,6 +309,40 @@ class Verify(Command):
         return 0 if good else 1
 
 
+class Evaluate(Command):
+    """depthmask evaluate"""
+
+    help = "score a depth model on a dataset of true depth"
+    description = (
+        "Compares a model's depth with that of a dataset made with --background-depths: over all "
+        "pixels, within masks and at their edges, by the definitions of Eigen et al. 2014."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        from pipeline.request import DEFAULT_MODEL
+        from transforms.depth import USAGE
+
+        parser.add_argument("dataset", metavar="DIR")
+        parser.add_argument(
+            "--depth-model", default=DEFAULT_MODEL, metavar="MODEL", help=f"one of: {USAGE}"
+        )
+        parser.add_argument("--examples", type=positive, default=1000, metavar="N")
+        _add_settings(parser)
+
+    def run(self, arguments: Namespace) -> int:
+        from pipeline.evaluate import evaluate
+
+        print(
+            evaluate(
+                arguments.dataset,
+                arguments.depth_model,
+                settings=arguments.set,
+                examples=arguments.examples,
+            )
+        )
+        return 0
+
+
 class Sheet(Command):
     """depthmask sheet"""
 
@@ -318,11 +352,16 @@ class Sheet(Command):
         parser.add_argument("dataset", metavar="DIR")
         parser.add_argument("picture", type=_local_path, metavar="PNG")
         parser.add_argument("--examples", type=positive, default=6, metavar="N")
+        parser.add_argument(
+            "--beside", metavar="DIR", help="the same dataset with other depth, to show that too"
+        )
 
     def run(self, arguments: Namespace) -> int:
         from pipeline.view import write_sheet
 
-        drawn = write_sheet(arguments.dataset, arguments.picture, arguments.examples)
+        drawn = write_sheet(
+            arguments.dataset, arguments.picture, arguments.examples, arguments.beside
+        )
         print(f"{drawn} examples are drawn in {arguments.picture}")
         return 0
 
@@ -422,6 +461,7 @@ COMMANDS: dict[str, Command] = {
     "generate": Generate(),
     "plan": Plan(),
     "verify": Verify(),
+    "evaluate": Evaluate(),
     "sheet": Sheet(),
     "gallery": Gallery(),
     "export": Export(),
@@ -502,18 +542,17 @@ def _add_request(parser: ArgumentParser) -> None:
         help="how mask files are named if otherwise: 'mask_{name}', 'mask{number}'",
     )
     parser.add_argument(
+        "--background-depths",
+        metavar="DIR",
+        help="measured depth, named as the backgrounds: PNG, TIFF, .npy, .npz",
+    )
+    parser.add_argument(
         "--recipe",
         default=DEFAULT_RECIPE,
         metavar="NAME|FILE",
         help=f"a YAML file, or one of: {', '.join(builtin_recipes())}",
     )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY.PATH=VALUE",
-        help="change a key of the recipe; can be given again",
-    )
+    _add_settings(parser)
     parser.add_argument(
         "--depth-model",
         default=DEFAULT_MODEL,
@@ -532,6 +571,16 @@ def _add_request(parser: ArgumentParser) -> None:
     )
 
 
+def _add_settings(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY.PATH=VALUE",
+        help="change a key of the recipe; can be given again",
+    )
+
+
 def _request(arguments: Namespace) -> Request:
     from pipeline.request import Request
 
@@ -540,6 +589,7 @@ def _request(arguments: Namespace) -> Request:
         arguments.foregrounds,
         masks=arguments.masks,
         mask_name=arguments.mask_name,
+        background_depths=arguments.background_depths,
         recipe=arguments.recipe,
         settings=arguments.set,
         depth_model=arguments.depth_model,

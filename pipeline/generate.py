@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from apache_beam.io.filesystems import FileSystems
 
-from depthmask.manifest import PREPARED, Manifest, Provenance
+from depthmask.manifest import Manifest, Provenance
 from pipeline.dataset import Dataset, DatasetDescription, DepthInfo, open_dataset
 from pipeline.inputs import PreparedSet, log_findings, prepare_inputs
-from pipeline.job import Draft, Job
+from pipeline.job import Draft
 from pipeline.making import check_remade, is_damaged, remake, run_job
 from pipeline.probe import probe
 from pipeline.request import Request
@@ -46,14 +46,14 @@ def generate(
     FileSystems.set_options(beam_options)  # credentials: Beam itself would set them only later
     with locked(Workspace(output)) as workspace:
         found, folder = workspace.state(), workspace.new_inputs_folder()
-        if found is State.FINISHED:
+        if found is State.FINISHED and not restart:
             check_remade(workspace)
         inputs = prepare_inputs(request.folders, request.recipe, folder, request.skip_bad_inputs)
-        draft = Draft.of(request.recipe, inputs.source, model)
+        draft = Draft.of(request.recipe, inputs.source, model, request.skip_bad_inputs)
         state = State.FRESH if restart else found
-        probed = probe(draft) if draft.depth or state is State.FRESH else None
+        probed = probe(draft) if draft.has_depth or state is State.FRESH else None
         depth = probed.depth if probed else None
-        device = depth_device(beam_options) if depth else {}
+        device = depth_device(beam_options) if draft.depth else {}
         description = _describe(draft, workspace, inputs, depth, device)
         provenance = description.manifest.provenance.to_json()
         log_findings(inputs.findings)
@@ -67,10 +67,10 @@ def generate(
             workspace.delete_all(folder)
         elif state is not State.FRESH and workspace.read_provenance(state) is not None:
             workspace.refuse_another(state, provenance)
-        job = Job(draft.recipe, inputs.source.moved(output), draft.depth, description)
+        job = draft.job(description)
 
         def place_inputs() -> None:
-            for name in PREPARED:
+            for name in inputs.checksums:
                 workspace.place(join(folder, name), name)
 
         if state is not State.FINISHED:

@@ -1,4 +1,7 @@
-"""The Beam graph, whole: from a plan to a finished dataset."""
+"""The Beam graph, whole: from a plan to a finished dataset.
+
+Where depth is of the backgrounds, and estimated, a small graph of its own does that first.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from apache_beam.pvalue import AsList, AsSingleton
 from pipeline.dataset import DatasetDescription, finish_dataset
 from pipeline.job import Job
 from transforms.assemble import FindFinishedWork, JoinParts
+from transforms.background_depths import EstimateBackgrounds
 from transforms.compose import Compose
 from transforms.depth.estimate import EstimateDepth
 from transforms.encode import Encode, EncodeImages
@@ -48,15 +52,36 @@ class MakeSegments(beam.PTransform):
         chunks = (
             keys
             | "Place" >> beam.Map(job.plan.chunk)
-            | "Compose" >> Compose(job.source, job.recipe.drawing)
+            | "Compose" >> Compose(job.source, job.recipe.drawing, job.layers)
         )
-        if job.depth and job.depth.settings.of == "stored":
+        if job.depth and job.recipe.depth.of == "stored":
             chunks |= "EncodeImages" >> EncodeImages(job.encoder)
-        if job.depth:
+        if job.depth and not job.layers:
             chunks |= "EstimateDepth" >> EstimateDepth(job.depth)
         return (
             chunks | "Encode" >> Encode(job.encoder) | "WriteSegments" >> WriteSegments(job.store)
         )
+
+
+def build_depth_graph(pipeline: beam.Pipeline, job: Job, hints: dict[str, str]) -> None:
+    """Adds to `pipeline` the graph that estimates the depth of each background once.
+
+    It is run to its end before the other. `hints`: for the steps that handle pixels.
+    """
+    assert job.depth and job.layers  # there is a network to run on backgrounds
+    store = job.depth_store
+    found = (
+        pipeline
+        | "File" >> beam.Create([store.key])
+        | "FindFinishedWork" >> FindFinishedWork(store, store.chunk_keys)
+    )
+    estimate = EstimateBackgrounds(job.source, job.depth, job.layers, store)
+    made = found.missing | "EstimateBackgrounds" >> estimate.with_resource_hints(**hints)
+    _ = (
+        (made, found.made, found.files)
+        | "AllParts" >> beam.Flatten()
+        | "AssembleDepths" >> JoinParts(store)
+    )
 
 
 def build_graph(pipeline: beam.Pipeline, job: Job, hints: dict[str, str]) -> None:

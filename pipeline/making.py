@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from depthmask.errors import RunError
-from depthmask.manifest import CARD, MANIFEST, Manifest, ShardEntry
+from depthmask.manifest import (
+    BACKGROUND_DEPTHS,
+    CARD,
+    FORMAT_VERSION,
+    MANIFEST,
+    Manifest,
+    ShardEntry,
+)
 from pipeline.dataset import Dataset, open_dataset
-from pipeline.graph import build_graph
+from pipeline.graph import build_depth_graph, build_graph
 from pipeline.job import Job
 from pipeline.run import SET_ASIDE, Progress, Workspace
 from pipeline.run.dataflow import resource_hints
@@ -25,11 +33,39 @@ _log = logging.getLogger("depthmask")
 def run_job(job: Job, workspace: Workspace, options: PipelineOptions) -> None:
     """Runs the graph over a workspace that has the job's provenance. Raises RunError."""
     _log.info(job.plan.summary)
+    if job.depth and job.layers:
+        job = _with_background_depths(job, workspace, options)
     pipeline = beam.Pipeline(options=options)
-    build_graph(pipeline, job, resource_hints(options, depth=job.depth is not None))
+    in_graph = job.depth is not None and job.layers is None
+    build_graph(pipeline, job, resource_hints(options, depth=in_graph))
     store, sizes = job.store, job.store.sizes_by_name
     with Progress(job.plan.examples, store.work_folder, lambda: store.count_examples(sizes)):
         run_pipeline(pipeline, workspace.check)
+
+
+def _with_background_depths(job: Job, workspace: Workspace, options: PipelineOptions) -> Job:
+    """Returns the job with depth of its backgrounds, estimated unless an earlier run has done it.
+
+    In a run of its own: no later worker needs the network, nor a GPU.
+    """
+    store, total = job.depth_store, len(job.source.backgrounds)
+    if not store.find_file(BACKGROUND_DEPTHS):
+        _log.info(f"estimating the depth of {total:,} backgrounds")
+        pipeline = beam.Pipeline(options=options)
+        build_depth_graph(pipeline, job, resource_hints(options, depth=True))
+        sizes = {BACKGROUND_DEPTHS: total}
+        with Progress(total, store.work_folder, lambda: store.count_examples(sizes), "backgrounds"):
+            run_pipeline(pipeline, workspace.check)
+    finished = store.find_file(BACKGROUND_DEPTHS)
+    if not finished:
+        raise RunError(f"{store.path(BACKGROUND_DEPTHS)} is not what was written")
+    manifest = job.description.manifest
+    files = {**manifest.files, BACKGROUND_DEPTHS: finished.written[0].crc32c}
+    description = dataclasses.replace(
+        job.description, manifest=dataclasses.replace(manifest, files=files)
+    )
+    source = job.source.with_depths(workspace.output)
+    return dataclasses.replace(job, source=source, description=description)
 
 
 def remake(
@@ -43,6 +79,9 @@ def remake(
     """
     manifest = dataset.manifest
     damaged = []
+    crc = manifest.files.get(BACKGROUND_DEPTHS)
+    if job.layers and crc is not None and is_intact(dataset.file(BACKGROUND_DEPTHS), crc):
+        job.depth_store.describe(stored_checksum(dataset.file(BACKGROUND_DEPTHS))[1], crc)
     for entry in manifest.shards:
         if is_intact(dataset.file(entry.file), entry.crc32c):
             _mark_finished(entry, job)
@@ -69,7 +108,11 @@ def check_remade(workspace: Workspace) -> None:
 
 def _refuse_changes(before: Manifest, now: Manifest) -> None:
     found = now.checksums
-    changed = [name for name, crc in before.checksums.items() if found.get(name) != crc]
+    # What describes a dataset of a former format is written anew, in the present one.
+    kept = {entry.file: entry.crc32c for entry in before.shards}
+    if before.format == FORMAT_VERSION:
+        kept = before.checksums
+    changed = [name for name, crc in kept.items() if found.get(name) != crc]
     if changed:
         raise RunError(
             f"these came out otherwise than before: {', '.join(changed)}. Other versions of "

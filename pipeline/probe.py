@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +13,8 @@ from pipeline.dataset import DepthInfo
 from pipeline.job import Draft
 from pipeline.processes.pool import WorkerPool
 from pipeline.processes.watch import WorkerGoneError
-from transforms.compose import compose_chunk
-from transforms.depth import DepthStage, is_flat
+from transforms.compose import compose_chunk, draw_depth
+from transforms.depth import DepthMap, DepthModel, DepthStage, Layers, is_flat
 from transforms.elements import ChunkKey, ChunkSpec
 from transforms.prepared import PreparedInputs
 
@@ -57,38 +59,60 @@ def _probe(draft: Draft) -> Probe:
     tried = min(stage.settings.batch_size, recipe.chunk_examples) if stage else _SAMPLE
     spec = plan.chunk(ChunkKey(shard, 0, min(tried, size)))
     model = stage.load() if stage else None
-    chunk = compose_chunk(spec, PreparedInputs(draft.source), recipe.drawing)
-    depth = None
-    if stage and model:
-        if stage.settings.of == "stored":
+    inputs = PreparedInputs(draft.source)
+    chunk = compose_chunk(spec, inputs, recipe.drawing)
+    if draft.layers:
+        maps = _background_maps(draft.layers, model, spec, inputs) if model else None
+        chunk = draw_depth(
+            chunk, draft.layers, maps.__getitem__ if maps else inputs.background_depth
+        )
+    elif model:
+        if recipe.depth.of == "stored":
             chunk = draft.encoder.encode_images(chunk)
         chunk = model.estimate(chunk)
-        depths = chunk.depths
-        assert depths is not None  # the model has just made them
-        _check_depth(stage, spec, depths)
-        depth = _depth_info(stage, depths)
-    encoded = draft.encoder.encode(chunk)
-    examples = encoded.key.examples - len(encoded.tally.left_out)
-    return Probe(depth, len(encoded.records) / examples, encoded.tally.empty_masks / examples)
-
-
-def _depth_info(stage: DepthStage, depths: np.ndarray) -> DepthInfo:
-    return DepthInfo(
-        width=depths.shape[2],
-        height=depths.shape[1],
-        quantity=stage.interface.quantity,
-        metric=stage.interface.metric,
-        model=stage.model.identity(),
-        licence=stage.model.licence,
+        assert chunk.depths is not None  # the model has just made them
+        _check_depth(model.stage, [placement.id for placement in spec.placements], chunk.depths)
+    depth = None if chunk.depths is None else _depth_info(stage, chunk.depths)
+    encoder = dataclasses.replace(draft.encoder, skip_unknown=True)
+    encoded = encoder.encode(chunk)
+    examples = max(encoded.key.examples - len(encoded.tally.left_out), 1)
+    return Probe(
+        depth, len(encoded.records) / examples, (encoded.tally.empty_masks or 0) / examples
     )
 
 
-def _check_depth(stage: DepthStage, spec: ChunkSpec, depths: np.ndarray) -> None:
-    """Raises DepthModelError for depth that would make a worthless dataset."""
-    for placement, depth in zip(spec.placements, depths, strict=True):
+def _background_maps(
+    layers: Layers, model: DepthModel, spec: ChunkSpec, inputs: PreparedInputs
+) -> dict[str, DepthMap]:
+    """Returns the depth of the backgrounds of a chunk, by name."""
+    names = list(dict.fromkeys(placement.background for placement in spec.placements))
+    depths = model.predict(np.stack([*map(inputs.background, names)]))
+    _check_depth(model.stage, names, depths)
+    storage = model.stage.settings
+    return {name: layers.map(depth, storage) for name, depth in zip(names, depths, strict=True)}
+
+
+def _depth_info(stage: DepthStage | None, depths: np.ndarray) -> DepthInfo:
+    """`stage`: None where depth was measured."""
+    return DepthInfo(
+        width=depths.shape[2],
+        height=depths.shape[1],
+        quantity=stage.interface.quantity if stage else "depth",
+        metric=stage.interface.metric if stage else True,
+        model=stage.model.identity() if stage else None,
+        licence=stage.model.licence if stage else None,
+    )
+
+
+def _check_depth(stage: DepthStage, names: Sequence[str], depths: np.ndarray) -> None:
+    """Raises DepthModelError for depth that would make a worthless dataset.
+
+    `names`: of what it is of.
+    """
+    for name, depth in zip(names, depths, strict=True):
         if not np.isfinite(depth).all():
             raise DepthModelError(
-                f"{stage.model}: the model returns NaN or infinite depth for {placement.id}. Is "
+                f"{stage.model}: the model returns NaN or infinite depth for {name}. Is "
                 "its input declared correctly (depth.model: input_max, mean, std, channel_order)?"
             )
     if stage.interface.metric and (depths <= 0).all():

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from depthmask.errors import UserError
-from depthmask.manifest import MANIFEST
+from depthmask.manifest import BACKGROUND_DEPTHS, MANIFEST
 from pipeline.dataset import (
     Dataset,
     DatasetDescription,
@@ -17,12 +17,12 @@ from pipeline.dataset import (
     open_dataset,
     reading_from,
 )
-from pipeline.job import Draft, Job
+from pipeline.job import Draft
 from pipeline.making import check_remade, is_intact, remake
 from pipeline.probe import probe
 from pipeline.run import SET_ASIDE, Workspace, locked
 from pipeline.run.options import pipeline_options
-from transforms.depth import ModelChoice, parse_model
+from transforms.depth import Layers, ModelChoice, parse_model
 from transforms.io.files import AnyPath, checked_path, exists
 from transforms.prepared import PreparedSource
 
@@ -63,12 +63,11 @@ def repair(dataset: AnyPath, depth_model: str | None = None, options: Sequence[s
             workspace.place(set_aside, MANIFEST)
         opened = open_dataset(output)
         manifest, provenance = opened.manifest, opened.manifest.provenance
-        source = _open_inputs(opened)
-        draft = Draft.of(opened.recipe, source, _model(opened, model))
+        draft = _draft(opened, model)
         check_plan(opened, draft.plan)
-        blank = dataclasses.replace(manifest, files={}, shards=())
-        description = DatasetDescription(output, opened.recipe, blank)
-        job = Job(opened.recipe, source, draft.depth, description)
+        kept = {name: crc for name, crc in manifest.files.items() if name == BACKGROUND_DEPTHS}
+        blank = dataclasses.replace(manifest, files=kept, shards=())
+        job = draft.job(DatasetDescription(output, opened.recipe, blank))
         if draft.depth:
             probe(draft)  # refuses one that does not run here
             if device := provenance.versions.get("accelerator"):
@@ -77,6 +76,19 @@ def repair(dataset: AnyPath, depth_model: str | None = None, options: Sequence[s
                     "kind makes the same again"
                 )
         return Repair(output, remake(opened, job, workspace, beam_options))
+
+
+def _draft(dataset: Dataset, model: ModelChoice | None) -> Draft:
+    """What the dataset was made from. Where depth is of backgrounds, that is there without a model.
+
+    Raises UserError where something that is needed is missing.
+    """
+    manifest, source = dataset.manifest, _open_inputs(dataset)
+    crc = manifest.files.get(BACKGROUND_DEPTHS)
+    if not (manifest.depth and crc is not None and is_intact(dataset.file(BACKGROUND_DEPTHS), crc)):
+        return Draft.of(dataset.recipe, source, _model(dataset, model), True)
+    source = source.with_depths(dataset.path)
+    return Draft(dataset.recipe, source, None, Layers.of(manifest.depth), True)
 
 
 def _open_inputs(dataset: Dataset) -> PreparedSource:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from depthmask.errors import UserError
 from pipeline.inputs import SAME_NAME, InputFolders
 from pipeline.recipes import Recipe, load_recipe
 from transforms.depth import BuiltinModel, ModelChoice, parse_model
@@ -35,6 +36,7 @@ class Request:
         *,
         masks: AnyPath | None = None,
         mask_name: str = SAME_NAME,
+        background_depths: AnyPath | None = None,
         recipe: AnyPath | Recipe = DEFAULT_RECIPE,
         settings: Mapping[str, Any] | Iterable[str] = (),
         depth_model: str | None = DEFAULT_MODEL,
@@ -44,7 +46,8 @@ class Request:
         """Makes a request of what the command line or a program names.
 
         `mask_name`: as `InputFolders` has it. `recipe` and `settings`: as `load_recipe` takes them.
-        `depth_model`, `depth_model_licence`: as --depth-model and --depth-model-licence.
+        `depth_model`, `depth_model_licence`: as --depth-model and --depth-model-licence; they say
+        nothing where depth is measured.
         Raises UserError for a recipe, a model or a path that cannot be used.
         """
         folders = InputFolders(
@@ -52,17 +55,28 @@ class Request:
             checked_path(foregrounds),
             None if masks is None else checked_path(masks),
             mask_name,
+            None if background_depths is None else checked_path(background_depths),
         )
+        model = None if depth_model is None else parse_model(depth_model, depth_model_licence)
+        if background_depths is not None:
+            if depth_model not in (None, "none", DEFAULT_MODEL):
+                raise UserError(
+                    f"depth is measured (--background-depths) or estimated (--depth-model "
+                    f"{depth_model}): leave out one of them."
+                )
+            model = None
         return cls(
-            folders,
-            _settled(load_recipe(recipe, settings), folders),
-            None if depth_model is None else parse_model(depth_model, depth_model_licence),
-            skip_bad_inputs,
+            folders, _settled(load_recipe(recipe, settings), folders), model, skip_bad_inputs
         )
 
 
 def _settled(recipe: Recipe, folders: InputFolders) -> Recipe:
-    """Returns the recipe with "given" masks named: file or alpha."""
+    """Returns the recipe as the folders settle it: "given" masks are named, measured depth is of
+    backgrounds.
+    """
+    if folders.background_depths is not None:
+        depth = recipe.depth.model_copy(update={"of": "background"})
+        recipe = recipe.model_copy(update={"depth": depth})
     if recipe.masks.source != "given":
         return recipe
     source = "alpha" if folders.masks is None else "file"

@@ -20,8 +20,12 @@ from PIL import Image
 from pipeline.generate import generate
 from pipeline.inputs import InputFolders
 from pipeline.request import Request
+from pipeline.verify import shards
 from tests.forger import Forger
 
+ROOT = Path(__file__).parents[1]
+# An environment of requirements-torch.txt, where there is one.
+TORCH = Path(os.environ.get("TORCH", ROOT / ".torch")) / "bin" / "python"
 SMALL = (
     *("canvas.width=48", "canvas.height=40", "placements.per_pair=3"),
     *("shards.examples=20", "shards.chunk=7", "depth.model.output=depth"),
@@ -117,7 +121,7 @@ class _Here:
     """Stands in for the pool of worker processes: starting those takes seconds each time."""
 
     def __init__(self, _: int) -> None:
-        pass
+        shards._checker.cache_clear()  # as new processes have none
 
     def __enter__(self) -> _Here:
         return self

@@ -110,6 +110,7 @@ def test_importing_depthmask_is_quick():
 
 
 def test_looking_at_a_local_dataset_needs_no_beam(dataset: Path, tmp_path: Path):
+    dataset = Path(shutil.copytree(dataset, tmp_path / "copy"))
     run_python(
         "import sys\n"
         "from pipeline.cli import main\n"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -172,9 +172,8 @@ def test_names_lead_nowhere(forger: Forger, tmp_path: Path):
 
     of_all(rename)(forger)
     forger.settle()
-    (tmp_path / "deep" / "deeper").mkdir(parents=True)
-    export_dataset(forger.path, tmp_path / "deep" / "deeper" / "out", "folder", ONE_WORKER)
-    inside = tmp_path / "deep" / "deeper" / "out"
-    assert [path.name for path in (tmp_path / "deep").rglob("*escaped*")]
-    assert all(inside in path.parents for path in tmp_path.rglob("*escaped*"))
-    shutil.rmtree(inside)
+    output = tmp_path / "deep" / "deeper" / "out"
+    with contextlib.suppress(UserError):  # several pictures have one name
+        export_dataset(forger.path, output, "folder", ONE_WORKER)
+    assert list(output.rglob("*escaped*"))
+    assert all(output in path.parents for path in tmp_path.rglob("*escaped*"))

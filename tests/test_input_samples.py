@@ -177,12 +177,26 @@ def test_a_transparent_colour_of_16_bits_is_that_colour_alone(
         (np.full((80, 96), 90, np.uint8), "comes out of one colour"),
     ],
 )
-@pytest.mark.parametrize("fit", ["crop", "pad"])
+@pytest.mark.parametrize(
+    "fit",
+    [
+        ["canvas.fit=crop"],
+        ["canvas.fit=pad"],
+        ["canvas.fit=pad", "canvas.pad_colour=[255, 255, 255]"],
+    ],
+    ids=["crop", "pad", "pad-with-white"],
+)
 def test_a_background_that_is_nearly_black_white_or_flat_is_told(
-    world: World, pixels: np.ndarray, message: str, fit: str
+    world: World, pixels: np.ndarray, message: str, fit: list[str]
 ):
     world.save("b/dull.png", np.hstack([pixels, pixels]))
-    assert message in told(world.background("dull", f"canvas.fit={fit}")[1])
+    assert message in told(world.background("dull", *fit)[1])
+
+
+def test_a_background_of_the_colour_beside_it_is_told(world: World):
+    world.save("b/dull.png", np.full((80, 192), 255, np.uint8))
+    settings = ("canvas.fit=pad", "canvas.pad_colour=[255, 255, 255]")
+    assert "comes out nearly white" in told(world.background("dull", *settings)[1])
 
 
 def test_pictures_with_a_little_light_are_not_told(world: World):

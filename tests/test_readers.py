@@ -19,11 +19,8 @@ import yaml
 
 import depthmask
 from depthmask.webdataset import decode
-from tests.conftest import ONE_WORKER, read_as_its_readme_says
+from tests.conftest import ONE_WORKER, ROOT, TORCH, read_as_its_readme_says
 
-ROOT = Path(__file__).parents[1]
-# An environment of requirements-torch.txt.
-TORCH = Path(os.environ.get("TORCH", ROOT / ".torch")) / "bin" / "python"
 needs_torch = pytest.mark.skipif(
     not TORCH.exists(), reason="needs PyTorch's environment: make .torch/.ready"
 )

@@ -78,8 +78,8 @@ def test_verify_sees_a_foreground_that_is_hardly_drawn(made: Path, monkeypatch: 
 
     drawn = PreparedInputs.foreground
 
-    def faint(self: PreparedInputs, name: str, flip: bool):
-        cutout = drawn(self, name, flip)
+    def faint(self: PreparedInputs, name: str):
+        cutout = drawn(self, name)
         alpha = cutout.alpha.point([level // 200 for level in range(256)])
         return type(cutout)(cutout.colour, alpha, cutout.mask)
 

@@ -12,9 +12,10 @@ from PIL import Image
 
 from training.batches import Shape, Source, make_batch, paste
 from training.builtin import Course, Stage, export, train
-from training.evaluate import Predictor, held_out, score
+from training.evaluate import Predictor, held_out
 from training.network import FARTHEST, NEAREST, build, fold
 from training.rooms import PictureSet, Rooms, draw_missing, load_figures, load_rooms
+from transforms.depth.scores import Scores
 
 SHIPPED = Path(__file__).parent.parent / "transforms" / "depth" / "builtin.keras"
 FEW = PictureSet(10, 32, 6)
@@ -24,18 +25,20 @@ FIGURES = PictureSet(12, 32, 3)
 def test_scores_are_the_standard_ones() -> None:
     truth = np.array([[1.0, 2.0, 4.0, 8.0]], np.float32)
     predicted = np.array([[1.2, 2.0, 3.0, 16.0]], np.float32)
-    scores = score(predicted, truth)
+    scores = Scores.of(predicted[:, :2], truth[:, :2]) + Scores.of(predicted[:, 2:], truth[:, 2:])
     # Off by factors of 1.2, 1, 4/3 and 2; 1.25² = 1.5625 and 1.25³ = 1.953125.
     assert scores.absolute_relative == pytest.approx((0.2 + 0 + 0.25 + 1) / 4)
     assert scores.rmse == pytest.approx(np.sqrt((0.04 + 0 + 1 + 64) / 4))
     logs = (np.log10(1.2) + 0 + np.log10(4 / 3) + np.log10(2)) / 4
     assert scores.log10 == pytest.approx(logs)
-    assert (scores.within_1, scores.within_2, scores.within_3) == (0.5, 0.75, 0.75)
+    squared = (np.log(1.2) ** 2 + 0 + np.log(4 / 3) ** 2 + np.log(2) ** 2) / 4
+    assert scores.rmse_log == pytest.approx(np.sqrt(squared))
+    assert scores.shares_within == (0.5, 0.75, 0.75)
 
 
 def test_scores_of_other_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(1, 2\) against a truth of \(2, 1\)"):
-        score(np.ones((1, 2), np.float32), np.ones((2, 1), np.float32))
+        Scores.of(np.ones((1, 2), np.float32), np.ones((2, 1), np.float32))
 
 
 def test_same_seed_draws_the_same_rooms(tmp_path: Path) -> None:
@@ -134,11 +137,11 @@ def test_shipped_model_is_small() -> None:
 def test_shipped_model_knows_unseen_rooms(shipped: Predictor) -> None:
     rooms = held_out(12, 160, seed=77)
     truth = rooms.depths.astype(np.float32)
-    scores = score(shipped.depth(rooms.images), truth)
+    scores = Scores.of(shipped.depth(rooms.images), truth)
     # Far better than the best constant map, and as good as the model card says, with a margin.
-    constant = score(np.full_like(truth, np.median(truth)), truth)
+    constant = Scores.of(np.full_like(truth, np.median(truth)), truth)
     assert scores.absolute_relative < min(0.22, constant.absolute_relative / 1.5)
-    assert scores.within_1 > max(0.65, constant.within_1 + 0.2)
+    assert scores.shares_within[0] > max(0.65, constant.shares_within[0] + 0.2)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 224), (160, 96)])

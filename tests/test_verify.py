@@ -16,9 +16,13 @@ from PIL import Image
 import depthmask
 from depthmask.errors import UserError
 from pipeline.cli import main
+from pipeline.dataset import open_dataset
 from pipeline.verify import verify_dataset
 from tests.forger import Features, Forger
 from transforms.codecs import ImageCodec, encode_image, encode_png
+from transforms.compose import compose_chunk
+from transforms.elements import ChunkKey, ChunkSpec, Placement, ShardKey
+from transforms.prepared import PreparedInputs, PreparedSource
 
 SHARD = "depthmask-train.tfrecord-00001-of-00004"
 
@@ -373,15 +377,26 @@ def test_a_sample_looks_at_fewer(dataset: Path, here: None):
 # Encoders of other versions
 
 
+def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
 def test_other_versions_of_encoders_are_no_fault(forger: Forger):
     """Where bytes need not be the same, pixels tell."""
 
+    dataset = open_dataset(forger.path)
+    inputs = PreparedInputs(PreparedSource.of_dataset(dataset.path))
+
     def reencode(examples: list[Features]) -> None:
         for features in examples:
-            for kind, pil in (("image", {"quality": 90, "optimize": True}), ("mask", {})):
-                image, stream = Image.open(io.BytesIO(features[kind])), io.BytesIO()
-                image.save(stream, image.format, **pil)
-                features[kind] = stream.getvalue()
+            texts = {name: features[name].decode() for name in ("id", "background", "foreground")}
+            placement = Placement.from_features(features | texts | {"background_class": ""})
+            spec = ChunkSpec(ChunkKey(ShardKey("train", 1), 0, 1), (placement,))
+            image = compose_chunk(spec, inputs, dataset.recipe.drawing).images[0]
+            features["image"] = saved(Image.fromarray(image), "JPEG", quality=90, optimize=True)
+            features["mask"] = saved(Image.open(io.BytesIO(features["mask"])), "PNG")
 
     put("0.1", "provenance", "versions", "libjpeg_turbo")(forger)
     forger.change_shard(1, reencode)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -15,42 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training.rooms import HELD_OUT, Rooms, draw
+from transforms.depth.scores import Scores
 
 Floats = NDArray[np.float32]
 
 _BATCH = 16
-
-
-@dataclass(frozen=True)
-class Scores:
-    """How near depths are to the truth (Eigen et al. 2014), over all pixels; none is rescaled."""
-
-    absolute_relative: float
-    rmse: float  # metres
-    log10: float
-    within_1: float  # the share of pixels that is off by a factor of less than 1.25
-    within_2: float  # … 1.25²
-    within_3: float  # … 1.25³
-
-    def __str__(self) -> str:
-        return (
-            f"AbsRel {self.absolute_relative:.4f}  RMSE {self.rmse:.4f} m  log10 {self.log10:.4f}  "
-            f"δ<1.25 {self.within_1:.4f}  δ<1.25² {self.within_2:.4f}  δ<1.25³ {self.within_3:.4f}"
-        )
-
-
-def score(predicted: Floats, truth: Floats) -> Scores:
-    """Compares two arrays of one shape, both in metres and above 0."""
-    if predicted.shape != truth.shape:
-        raise ValueError(f"depths of shape {predicted.shape} against a truth of {truth.shape}")
-    p, t = predicted.astype(np.float64), truth.astype(np.float64)
-    factor = np.maximum(p / t, t / p)
-    return Scores(
-        float(np.mean(np.abs(p - t) / t)),
-        float(np.sqrt(np.mean((p - t) ** 2))),
-        float(np.mean(np.abs(np.log10(p / t)))),
-        *(float(np.mean(factor < 1.25**power)) for power in (1, 2, 3)),
-    )
 
 
 def held_out(count: int, size: int, seed: int) -> Rooms:
@@ -121,7 +89,7 @@ def main() -> None:
     predictor = Predictor(arguments.model)
     rooms = held_out(arguments.rooms, arguments.size, arguments.seed)
     predicted, truth = predictor.depth(rooms.images), rooms.depths.astype(np.float32)
-    scores = score(predicted, truth)
+    scores = Scores.of(predicted, truth)
     if arguments.picture:
         draw_picture(arguments.picture, rooms.images[:6], truth[:6], predicted[:6])
     print(f"{arguments.rooms} rooms at {arguments.size} × {arguments.size}: {scores}")

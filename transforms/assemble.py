@@ -38,7 +38,7 @@ class FindFinishedWork(beam.PTransform):
         files = (
             shards.pipeline
             | "WorkFolder" >> beam.Create([store])
-            | "ListFiles" >> beam.FlatMap(PartStore.named_files)
+            | "ListFiles" >> beam.FlatMap(lambda store: store.named_files())
             | "SpreadFiles" >> beam.Reshuffle()
             | "FindFiles" >> beam.FlatMap(lambda name: filter(None, [store.find_file(name)]))
         )

@@ -1,8 +1,9 @@
-"""Composites and masks: Pillow's paste, to the byte."""
+"""Composites, masks and depth of layers: Pillow's paste, to the byte."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -10,6 +11,7 @@ import numpy as np
 from apache_beam.utils.shared import Shared
 
 from transforms.cutout import Drawing, paste, paste_mask
+from transforms.depth import DepthMap, Layers
 from transforms.elements import ChunkSpec, ComposedChunk
 from transforms.prepared import PreparedInputs, PreparedSource
 
@@ -27,10 +29,19 @@ def compose_chunk(spec: ChunkSpec, inputs: PreparedInputs, drawing: Drawing) -> 
     return ComposedChunk(spec, images, masks)
 
 
+def draw_depth(
+    chunk: ComposedChunk, layers: Layers, background_depth: Callable[[str], DepthMap]
+) -> ComposedChunk:
+    """Returns a chunk with depth from that of its backgrounds."""
+    maps = [background_depth(placement.background) for placement in chunk.spec.placements]
+    return dataclasses.replace(chunk, depths=layers.draw(maps, chunk.masks))
+
+
 class _ComposeDoFn(beam.DoFn):
-    def __init__(self, source: PreparedSource, drawing: Drawing) -> None:
+    def __init__(self, source: PreparedSource, drawing: Drawing, layers: Layers | None) -> None:
         self._source = source
         self._drawing = drawing
+        self._layers = layers
         self._shared = Shared()
 
     def setup(self) -> None:
@@ -38,15 +49,23 @@ class _ComposeDoFn(beam.DoFn):
         self._inputs = self._shared.acquire(lambda: PreparedInputs(self._source))
 
     def process(self, spec: ChunkSpec) -> Iterator[ComposedChunk]:
-        yield compose_chunk(spec, self._inputs, self._drawing)
+        chunk = compose_chunk(spec, self._inputs, self._drawing)
+        if self._layers:
+            chunk = draw_depth(chunk, self._layers, self._inputs.background_depth)
+        yield chunk
 
 
 @dataclass
 class Compose(beam.PTransform):
-    """From chunk specs to composites and masks, drawn from the prepared inputs."""
+    """From chunk specs to composites and masks, drawn from the prepared inputs.
+
+    `layers`: how depth is drawn, where it is of the backgrounds.
+    """
 
     source: PreparedSource
     drawing: Drawing
+    layers: Layers | None
 
     def expand(self, specs: beam.PCollection) -> beam.PCollection:
-        return specs | "DrawExamples" >> beam.ParDo(_ComposeDoFn(self.source, self.drawing))
+        draw = _ComposeDoFn(self.source, self.drawing, self.layers)
+        return specs | "DrawExamples" >> beam.ParDo(draw)

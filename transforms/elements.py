@@ -101,8 +101,9 @@ class ComposedChunk:
 
     `images`: uint8 [n, H, W, C], C = 3 (RGB) or 1 (grey). `masks`: uint8 [n, H, W], 0 is
     background. `depths`: float32 [n, h, w] in metres, or as a relative model gives it; not finite
-    where the model failed. None where the dataset has no depth. `encoded_images`: as they are
-    stored; None while they are not encoded.
+    where the model failed; or uint16 [n, h, w] as `transforms.depth.layers` draws them, 0 where
+    depth is unknown. None where the dataset has no depth. `encoded_images`: as they are stored;
+    None while they are not encoded.
     """
 
     spec: ChunkSpec
@@ -110,6 +111,19 @@ class ComposedChunk:
     masks: np.ndarray
     depths: np.ndarray | None = None
     encoded_images: tuple[bytes, ...] | None = None
+
+
+@dataclass(frozen=True)
+class BackgroundChunk:
+    """Some of the backgrounds, uint8 [n, H, W, C] as large as the canvas, and their depth.
+
+    `depths`: float32 [n, h, w], not finite where the model failed; None while it is not estimated.
+    """
+
+    key: ChunkKey
+    names: tuple[str, ...]
+    images: np.ndarray
+    depths: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,21 @@ from apache_beam.metrics import Metrics
 from depthmask.records import frame_record, serialize_example
 from depthmask.tally import LeftOut, Tally
 from transforms.codecs import Compression, ImageCodec, MaskCodec, encode_image, encode_mask
-from transforms.depth import FLAT, DepthStorage, is_flat
+from transforms.depth import FLAT, DepthStorage, Layers, is_flat
 from transforms.elements import ComposedChunk, EncodedChunk, Placement
 from transforms.index import index_rows
 from transforms.measure import measure, measure_binary
+
+_NOTHING_MEASURED = "no depth was measured behind its foreground"
 
 
 @dataclass(frozen=True)
 class RecordEncoder:
     """Encodes chunks: says how composites, masks and depth (None: there is none) are stored.
 
-    `binary_masks`: they are of 0 and 255 alone. `compression`: of what is PNG.
+    `binary_masks`: they are of 0 and 255 alone. `compression`: of what is PNG. `layers`: of depth
+    that is of the backgrounds. `skip_unknown`: leaves out a foreground that covers nothing of known
+    depth; else that is an error.
     """
 
     image: ImageCodec
@@ -32,6 +36,21 @@ class RecordEncoder:
     binary_masks: bool
     depth: DepthStorage | None
     compression: Compression
+    layers: Layers | None = None
+    skip_unknown: bool = True
+
+    @property
+    def _measured(self) -> bool:
+        return self.layers is not None and self.layers.measured
+
+    def _known(self, depths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns finite depths, and which maps are to be stored: bool [n]."""
+        if self.layers is not None:
+            return depths, np.asarray(depths.any(axis=(1, 2)))
+        finite = np.array([np.isfinite(depth).all() for depth in depths])
+        if not finite.all():
+            depths = np.where(finite[:, None, None], depths, 0)
+        return depths, finite
 
     def encode_images(self, chunk: ComposedChunk) -> ComposedChunk:
         """Encodes the composites alone, for what is to be made of them as they are stored."""
@@ -39,24 +58,32 @@ class RecordEncoder:
         return dataclasses.replace(chunk, encoded_images=encoded)
 
     def encode(self, chunk: ComposedChunk) -> EncodedChunk:
-        """Skips examples with non-finite or constant depth and lists them in `left_out`."""
+        """Skips examples without depth, or the same all over, and lists them in `left_out`.
+
+        Raises RuntimeError where nothing of known depth lies behind a foreground, unless
+        `skip_unknown`.
+        """
         if chunk.encoded_images is None:
             chunk = self.encode_images(chunk)
         placements, images, masks = chunk.spec.placements, chunk.images, chunk.masks
         encoded_images = chunk.encoded_images or ()
         left_out: tuple[LeftOut, ...] = ()
         if self.depth is not None and chunk.depths is not None:
-            finite = np.isfinite(chunk.depths).all(axis=(1, 2))
-            depths = chunk.depths
-            if not finite.all():
-                depths = np.where(finite[:, None, None], depths, 0)
+            depths, known = self._known(chunk.depths)
             stored = self.depth.quantise(depths)
-            good = finite & ~is_flat(stored)
+            good = known & ~is_flat(stored)
             if not good.all():
-                reasons = np.where(finite, FLAT, "NaN or infinite depth")
+                unknown = _NOTHING_MEASURED if self._measured else "NaN or infinite depth"
+                reasons = np.where(known, FLAT, unknown)
                 left_out = tuple(
                     LeftOut(placements[i].id, str(reasons[i])) for i in np.flatnonzero(~good)
                 )
+                if self._measured and not (self.skip_unknown or known.all()):
+                    first = placements[int(np.flatnonzero(~known)[0])].id
+                    raise RuntimeError(
+                        f"{first}: {_NOTHING_MEASURED}. To leave such examples out, run the same "
+                        "command with --skip-bad-inputs."
+                    )
                 placements = tuple(itertools.compress(placements, good))
                 encoded_images = tuple(itertools.compress(encoded_images, good))
                 images, masks, stored = images[good], masks[good], stored[good]
@@ -65,7 +92,7 @@ class RecordEncoder:
         moments = {"composites": measure(images), "masks": measure_masks(masks)}
         if self.depth is not None and chunk.depths is not None:
             pictures["depth"] = [self.depth.encode(depth, self.compression) for depth in stored]
-            moments["depth"] = measure(stored)
+            moments["depth"] = measure(stored, zero_is_unknown=self._measured)
         records = example_records(placements, pictures)
         return EncodedChunk(
             key=chunk.spec.key,
@@ -116,7 +143,7 @@ class _EncodeDoFn(beam.DoFn):
         encoded = self._encoder.encode(chunk)
         self._examples.inc(encoded.key.examples - len(encoded.tally.left_out))
         self._bytes.inc(len(encoded.records))
-        self._empty_masks.inc(encoded.tally.empty_masks)
+        self._empty_masks.inc(encoded.tally.empty_masks or 0)
         yield encoded
 
 

@@ -10,8 +10,11 @@ from depthmask.tally import STD_UNIT, Moments
 _EXACT_ROWS = 256
 
 
-def measure(pictures: np.ndarray) -> Moments:
-    """The moments of `pictures`, uint8 or uint16 [n, H, W] or [n, H, W, C]."""
+def measure(pictures: np.ndarray, zero_is_unknown: bool = False) -> Moments:
+    """The moments of `pictures`, uint8 or uint16 [n, H, W] or [n, H, W, C].
+
+    `zero_is_unknown`: those of one channel, of the pixels that are not 0 alone.
+    """
     if pictures.dtype not in (np.uint8, np.uint16):
         raise TypeError(f"statistics are kept of uint8 and uint16 pictures, not {pictures.dtype}")
     n, height, width = pictures.shape[:3]
@@ -20,24 +23,27 @@ def measure(pictures: np.ndarray) -> Moments:
     sums, squares = _column_sums(pictures.reshape(n, height, width * channels))
     sums = sums.reshape(n, width, channels).sum(axis=1)
     squares = squares.reshape(n, width, channels).sum(axis=1)
-    return _moments(sums, squares, height * width, peak)
+    areas = np.full((n, 1), height * width)
+    if zero_is_unknown:
+        areas = np.array([[np.count_nonzero(picture)] for picture in pictures]).reshape(n, 1)
+    return _moments(sums, squares, areas, peak)
 
 
 def measure_binary(pictures: np.ndarray) -> Moments:
     """As `measure`, but of pictures of only 0 and 255, uint8 [n, H, W]: by counting."""
     n, height, width = pictures.shape
     counts = np.array([np.count_nonzero(picture) for picture in pictures], np.int64).reshape(n, 1)
-    return _moments(255 * counts, 255**2 * counts, height * width, 255)
+    return _moments(255 * counts, 255**2 * counts, np.full((n, 1), height * width), 255)
 
 
-def _moments(sums: np.ndarray, squares: np.ndarray, area: int, peak: int) -> Moments:
-    """From the sums of each picture of `area` pixels and of their squares, int64 [n, C]."""
+def _moments(sums: np.ndarray, squares: np.ndarray, areas: np.ndarray, peak: int) -> Moments:
+    """From the sums of each picture and of their squares, int64 [n, C]; `areas`: pixels, [n, 1]."""
     n = len(sums)
-    variances = np.maximum(squares / area - (sums / area) ** 2, 0.0)
+    variances = np.maximum(squares / areas - (sums / areas) ** 2, 0.0)
     image_stds = np.rint(np.sqrt(variances) / peak / STD_UNIT).astype(np.int64)
     return Moments(
         images=n,
-        pixels=n * area,
+        pixels=int(areas.sum()),
         peak=peak,
         sums=_exact_total(sums),
         squares=_exact_total(squares),

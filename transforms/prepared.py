@@ -15,7 +15,7 @@ from typing import IO, Generic, TypeVar, cast
 import numpy as np
 from PIL import Image
 
-from depthmask.manifest import BACKGROUNDS, FOREGROUNDS
+from depthmask.manifest import BACKGROUND_DEPTHS, BACKGROUNDS, FOREGROUNDS
 from depthmask.records import (
     FRAME_BYTES,
     FeatureValue,
@@ -27,10 +27,12 @@ from depthmask.records import (
 )
 from transforms.codecs import channels_last, encode_png, open_image
 from transforms.cutout import Cutout, Drawing, Stamp, Transform
+from transforms.depth.layers import DepthMap
 from transforms.elements import Placement
 from transforms.io.files import is_local, join, open_file
 
-# What one worker process keeps of each: backgrounds, cut-outs, and these ready to be pasted.
+# What one worker process keeps of each: backgrounds, their depth, cut-outs, and these ready to be
+# pasted.
 CACHE_BYTES = 128 * 2**20
 _COPY_BYTES = 8 * 2**20
 _Picture = TypeVar("_Picture")
@@ -57,7 +59,7 @@ class PreparedPicture:
     def of_record(cls, record: bytes, offset: int) -> PreparedPicture:
         """That of an unframed record, whose frame begins at `offset` of its file."""
         features = parse_example(record)
-        image = features.get("image")
+        image = features.get("depth", features.get("image"))
         if not isinstance(image, bytes) or not {"name", "width", "height"} <= features.keys():
             raise ValueError("a record that is of no prepared picture")
         return cls(
@@ -101,6 +103,18 @@ def foreground_record(name: str, cutout: Cutout, width: int, height: int) -> byt
     return frame_record(serialize_example(features))
 
 
+def depth_record(name: str, depth: DepthMap) -> bytes:
+    """A framed record of a background's depth: name, depth (16-bit PNG, steps), width, height."""
+    height, width = depth.steps.shape
+    features: dict[str, FeatureValue] = {
+        "name": name,
+        "depth": encode_png(depth.steps[..., None]),
+        "width": width,
+        "height": height,
+    }
+    return frame_record(serialize_example(features))
+
+
 def open_png(data: bytes | int) -> Image.Image:
     """Decodes a PNG that this project wrote."""
     if not isinstance(data, bytes):
@@ -120,17 +134,38 @@ def decode_foreground(features: dict[str, bytes | int]) -> Cutout:
 
 @dataclass(frozen=True)
 class PreparedSource:
-    """Where the prepared inputs lie: all that a worker needs to open them."""
+    """Where the prepared inputs lie: all that a worker needs to open them.
+
+    `depths`: of the backgrounds, in their order; empty where there is none, or it is not known yet.
+    """
 
     backgrounds_path: str
     backgrounds: tuple[PreparedPicture, ...]
     foregrounds_path: str
     foregrounds: tuple[PreparedPicture, ...]
+    depths_path: str = ""
+    depths: tuple[PreparedPicture, ...] = ()
 
     def moved(self, folder: str) -> PreparedSource:
-        """The same two files in another folder."""
+        """The same files in another folder."""
         backgrounds_path, foregrounds_path = _paths(folder)
-        return replace(self, backgrounds_path=backgrounds_path, foregrounds_path=foregrounds_path)
+        return replace(
+            self,
+            backgrounds_path=backgrounds_path,
+            foregrounds_path=foregrounds_path,
+            depths_path=join(folder, BACKGROUND_DEPTHS),
+        )
+
+    def with_depths(self, folder: str) -> PreparedSource:
+        """With the backgrounds' depth that a dataset holds.
+
+        Raises OSError or ValueError for a damaged file, or one of other backgrounds.
+        """
+        path = join(folder, BACKGROUND_DEPTHS)
+        depths = _read_pictures(path)
+        if [depth.name for depth in depths] != [picture.name for picture in self.backgrounds]:
+            raise ValueError(f"{path} is of other backgrounds")
+        return replace(self, depths_path=path, depths=depths)
 
     @classmethod
     def of_dataset(cls, folder: str) -> PreparedSource:
@@ -163,7 +198,7 @@ def _text(value: bytes | int) -> str:
 
 
 class PreparedInputs:
-    """Random access by name to `backgrounds.tfrecord` and `foregrounds.tfrecord`.
+    """Random access by name to backgrounds, their depth and foregrounds, prepared.
 
     What is decoded is kept, least recently used first out, within `CACHE_BYTES` for each kind.
     """
@@ -171,8 +206,11 @@ class PreparedInputs:
     def __init__(self, source: PreparedSource) -> None:
         self._background_file = _PictureFile(source.backgrounds_path)
         self._foreground_file = _PictureFile(source.foregrounds_path)
+        self._depth_file = _PictureFile(source.depths_path)
         self._backgrounds = {picture.name: picture for picture in source.backgrounds}
         self._foregrounds = {picture.name: picture for picture in source.foregrounds}
+        self._depths = {picture.name: picture for picture in source.depths}
+        self.kept_depths: PictureCache[DepthMap] = PictureCache(CACHE_BYTES)
         self.kept_backgrounds: PictureCache[np.ndarray] = PictureCache(CACHE_BYTES)
         self.kept_foregrounds: PictureCache[Cutout] = PictureCache(CACHE_BYTES)
         self.kept_stamps: PictureCache[Stamp] = PictureCache(CACHE_BYTES)
@@ -186,6 +224,15 @@ class PreparedInputs:
             )
             self.kept_backgrounds.keep(name, pixels, pixels.nbytes)
         return pixels
+
+    def background_depth(self, name: str) -> DepthMap:
+        """The depth of a background."""
+        depth = self.kept_depths.get(name)
+        if depth is None:
+            image = open_png(self._depth_file.read(self._depths[name])["depth"])
+            depth = DepthMap(np.asarray(image, np.uint16))
+            self.kept_depths.keep(name, depth, depth.bytes)
+        return depth
 
     def foreground(self, name: str, transform: Transform | None = None) -> Cutout:
         """A cut-out at the size at which it is stored, transformed."""
@@ -249,7 +296,7 @@ class PictureCache(Generic[_Picture]):
 
 
 class _PictureFile:
-    """One of the two files, open for reads at any place by any thread.
+    """One of the files, open for reads at any place by any thread.
 
     One that lies elsewhere is copied to this machine's disk at the first read: there may be more
     pictures than the cache holds, and a request for each would be most of the work. The copy has

@@ -55,6 +55,10 @@ class ShardStore(PartStore[Segment, Shard]):
             for number, size in enumerate(sizes)
         }
 
+    def named_files(self) -> list[str]:
+        names = self.sizes_by_name
+        return [name for name in super().named_files() if name in names]
+
     def write_segment(self, chunk: EncodedChunk) -> Segment:
         """Writes a chunk's records and describes them."""
         stem = self.new_stem(chunk.key)

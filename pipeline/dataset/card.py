@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from depthmask.manifest import DepthMeaning, Manifest
+from depthmask.manifest import BACKGROUND_DEPTHS, DepthMeaning, Manifest
 from pipeline.recipes import Recipe
 from transforms.cutout import TRANSFORM_WORDS
+from transforms.depth.layers import IN_FRONT
 from transforms.prepared import PreparedPicture
 
 _KINDS = {"image": "composites", "mask": "masks", "depth": "depth maps"}
@@ -187,9 +188,10 @@ def _statistics(facts: CardFacts) -> Iterator[str]:
     yield "## Statistics"
     yield ""
     yield (
-        "Of value/255 (16-bit depth: value/65535) over all pixels, before encoding. The exact sums "
-        "behind them are in `statistics.json`; those of the pictures as they are decoded again in "
-        "`decoded_statistics.json`, once `depthmask verify` has read them all."
+        "Of value/255 (16-bit depth: value/65535) over all pixels (measured depth: where it is "
+        "known), before encoding. The exact sums behind them are in `statistics.json`; those of "
+        "the pictures as they are decoded again in `decoded_statistics.json`, once `depthmask "
+        "verify` has read them all."
     )
     yield ""
     yield "| kind | images | channels | mean | std | mean std of an image |"
@@ -252,8 +254,8 @@ def _making(facts: CardFacts) -> Iterator[str]:
     if facts.depth:
         unit = "metres" if facts.depth.unit == "metre" else "no unit"
         meaning = recipe.depth.describe(facts.depth.quantity.replace("_", " "), unit)
-        seen = "composites" if recipe.depth.of == "composite" else "composites as stored"
-        yield f"- Depth was estimated on the {seen} by {facts.depth.model}; {meaning}."
+        yield f"- {_depth_made(recipe, facts.depth)}; {meaning}."
+        yield from _unknown_depth(facts)
     versions = ", ".join(
         f"{name} {version}" for name, version in facts.manifest.provenance.versions.items()
     )
@@ -262,6 +264,38 @@ def _making(facts: CardFacts) -> Iterator[str]:
         "- `recipe.yaml` has every setting, `manifest.json` the checksum of every file. The same "
         "inputs, recipe and versions give the same bytes."
     )
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " or ".join([*[", ".join(words[:-1])][: len(words) - 1], words[-1]])
+
+
+def _depth_made(recipe: Recipe, depth: DepthMeaning) -> str:
+    """How depth was made, in a sentence without its end."""
+    if recipe.depth.of != "background":
+        seen = "composites" if recipe.depth.of == "composite" else "composites as stored"
+        return f"Depth was estimated on the {seen} by {depth.model}"
+    how = f"estimated by {depth.model}, once each" if depth.model else "measured"
+    before = (
+        f"{IN_FRONT:.0%} nearer than" if depth.unit else f"{IN_FRONT:.0%} of its range in front of"
+    )
+    return (
+        f"Depth of the backgrounds was {how} (`{BACKGROUND_DEPTHS}`). That of a composite is its "
+        f"background's, and within the mask a plane {before} the nearest of what it covers"
+    )
+
+
+def _unknown_depth(facts: CardFacts) -> Iterator[str]:
+    """How much of measured depth is unknown."""
+    depth = facts.depth
+    if depth and depth.model is None:
+        moments = facts.manifest.tally.moments["depth"]
+        total = moments.images * depth.width * depth.height
+        unknown = total - moments.pixels
+        yield (
+            f"- Depth is unknown in {unknown:,} pixels ({unknown / max(total, 1):.2%}): they are "
+            "stored as 0, and not in the statistics."
+        )
 
 
 def _limits(facts: CardFacts) -> Iterator[str]:
@@ -279,7 +313,16 @@ def _limits(facts: CardFacts) -> Iterator[str]:
     if recipe.masks.format == "jpeg":
         yield "- Masks are stored as JPEG, not exactly at their edges: take what is at least 128."
     if facts.depth:
-        yield "- Depth is a model's estimate, not a measurement."
+        if facts.depth.model:
+            yield "- Depth is a model's estimate, not a measurement."
+        if facts.depth.model == "builtin":
+            off = "13% (by backgrounds)" if recipe.depth.of == "background" else "15%"
+            yield (
+                "- The builtin network is small: on composites of drawn rooms that it had not seen "
+                f"it is off by {off} on average, and by more within masks."
+            )
+        if recipe.depth.of == "background":
+            yield "- A foreground's depth is that of a plane, wherever it would stand in the scene."
         if not recipe.depth.absolute:
             yield "- Each depth map is stretched to its own range: maps cannot be compared."
     if recipe.splits.by == "example" and len(facts.manifest.splits) > 1:
@@ -306,9 +349,12 @@ def _licence(facts: CardFacts) -> Iterator[str]:
     yield "- licence of the dataset: …"
     yield "- source and licence of the backgrounds: …"
     yield "- source and licence of the foregrounds: …"
-    if facts.depth:
-        licence = facts.depth.licence or "…"
+    licence = facts.depth and facts.depth.licence
+    if facts.depth and facts.depth.model:
+        licence = licence or "…"
         if "NC" in licence.upper().split("-"):  # CC-BY-NC-4.0
             licence += " (NC: it forbids commercial use)"
         yield f"- licence of the depth model ({facts.depth.model}): {licence}"
+    elif facts.depth:
+        yield "- licence of the measured depth: …"
     yield "- contact: …"

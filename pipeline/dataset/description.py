@@ -12,13 +12,16 @@ from transforms.depth import DepthStorage
 
 @dataclass(frozen=True)
 class DepthInfo:
-    """What depth a dataset has: pixels of each map, what they mean, the model they are of."""
+    """What depth a dataset has: pixels of each map, what they mean, the model they are of.
+
+    `model`: None where depth was measured.
+    """
 
     width: int
     height: int
     quantity: str
     metric: bool
-    model: ModelIdentity
+    model: ModelIdentity | None
     licence: str | None
 
     def meaning(self, storage: DepthStorage) -> DepthMeaning:
@@ -30,7 +33,7 @@ class DepthInfo:
             scale=storage.step,
             width=self.width,
             height=self.height,
-            model=str(self.model),
+            model=str(self.model) if self.model else None,
             licence=self.licence,
         )
 

@@ -51,7 +51,7 @@ def finish_dataset(description: DatasetDescription, shards: Sequence[Shard], tal
     manifest = dataclasses.replace(description.manifest, shards=entries)
     texts = described(recipe, manifest, (manifest.input_tally + tally).moments)
     rows = read_files([shard.index_path for shard in shards])
-    files = dict(manifest.provenance.inputs)
+    files = {**manifest.files, **manifest.provenance.inputs}
     files[INDEX] = workspace.write(INDEX, itertools.chain([INDEX_HEADER], rows))
     for name, text in texts.items():
         files[name] = workspace.write(name, [text])

@@ -70,7 +70,7 @@ class _Record:
     data: bytes
 
 
-def join_part(
+def join_container(
     name: str,
     header: bytes,
     parts: Sequence[WrittenFile],

@@ -23,7 +23,7 @@ from depthmask.features import Features
 from depthmask.manifest import BACKGROUNDS, FOREGROUNDS, DepthMeaning, crc_text
 from depthmask.records import frame_record, parse_example, read_records
 from pipeline.export.grid import Grid
-from pipeline.export.joining import PLACE, CheckedFile, join_part
+from pipeline.export.joining import PLACE, CheckedFile, join_container
 from pipeline.export.layout import Example, Facts, File, InputPicture, Layout
 from pipeline.export.layouts import LAYOUTS
 from pipeline.export.pictures import Picture, fit_depth, fit_picture
@@ -142,7 +142,7 @@ class ExportJob(PartStore[Piece, OutputFile]):
         written = [file for part in parts for file in part.written]
         files = sum(part.files for part in parts)
         header = self.layout.header(name)
-        size, crc32c = join_part(name, header, written, files, self.depth, path)
+        size, crc32c = join_container(name, header, written, files, self.depth, path)
         self.describe_file(name, {"file": [size, crc32c]})
         return OutputFile(name, (WrittenFile(self.path(name), size, crc32c),))
 

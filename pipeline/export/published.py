@@ -8,6 +8,7 @@ team's recipe makes them as large as theirs were.
 
 from __future__ import annotations
 
+import abc
 import functools
 import re
 from collections.abc import Iterator, Mapping
@@ -54,9 +55,9 @@ class PublishedLayout(Layout):
             yield File(NAMES, "", row)
         yield from self.pictures(picture)
 
+    @abc.abstractmethod
     def pictures(self, picture: InputPicture) -> Iterator[File]:
         """The pictures that an input becomes."""
-        raise NotImplementedError
 
     def header(self, container: str) -> bytes:
         return line(",", "kind", "name", "exported") if container == NAMES else b""

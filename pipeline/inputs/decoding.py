@@ -99,7 +99,7 @@ def _is_deep_tiff(path: str) -> bool:
         with open_file(path) as file:
             if file.read(4) not in tiff.SIGNATURES:
                 return False
-        data = _read(path)
+        data = read_bytes(path)
         pages = tiff.tiff_pages(data)
         return bool(pages) and tiff.stored_samples(data, pages[0]) is not None
     except Exception:  # whatever else it may be
@@ -120,7 +120,7 @@ def turned(image: Image.Image, orientation: int) -> Image.Image:
 
 def decode(path: str, warn: Warn) -> Decoded:
     """Decodes a picture file. Raises BadPicture."""
-    data = _read(path)
+    data = read_bytes(path)
     try:
         return _decode(data, warn)
     except UnidentifiedImageError as error:
@@ -148,7 +148,8 @@ def _is_plain(path: str) -> bool:
     return not is_local(path) or os.path.isfile(path) or not os.path.exists(path)
 
 
-def _read(path: str) -> bytes:
+def read_bytes(path: str) -> bytes:
+    """Returns all bytes of a file that may hold a picture. Raises BadPicture."""
     if not _is_plain(path):
         raise BadPicture("is not a plain file", "Take it away.")
     try:

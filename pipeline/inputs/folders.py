@@ -19,6 +19,7 @@ from pipeline.inputs.findings import Finding
 from pipeline.inputs.samples import Warn
 from transforms.io.files import is_local, list_files
 
+DEPTH_SUFFIXES = (".png", ".npy", ".npz", ".tif", ".tiff")
 # Files of other suffixes, or of none, are taken where their content is a picture.
 PICTURE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".avif", ".gif", ".bmp", ".dib"),
@@ -80,6 +81,7 @@ class InputFolders:
     foregrounds: str
     masks: str | None = None
     mask_name: str = SAME_NAME
+    background_depths: str | None = None
 
     def __post_init__(self) -> None:
         if self.mask_name == SAME_NAME:
@@ -130,22 +132,11 @@ def find_pictures(folder: str) -> FolderContents:
 
     Raises UserError where there is no such folder, or no picture in it.
     """
-    if is_local(folder) and not os.path.isdir(folder):
-        raise UserError(f"{shown(folder)}: there is no such folder. Check the path.")
-    try:
-        paths = [file.path for file in list_files(folder)]
-    except Exception as error:  # a remote file system's own
-        raise UserError(f"{shown(folder)}: cannot be read: {error}") from error
     pictures, others = [], []
-    for path in paths:
-        relative = path[len(folder.rstrip("/")) :].replace(os.sep, "/").lstrip("/")
-        if _is_junk(relative):
-            continue
+    for path, relative in _files_in(folder):
         usual = _suffix(relative) in PICTURE_SUFFIXES
         if usual or (not relative.lower().endswith(_LEAVINGS) and is_picture(path)):
-            label = relative.split("/")[0] if "/" in relative else ""
-            stem = relative[: len(relative) - len(_suffix(relative))]
-            pictures.append(InputFile(path, shown(relative), safe_name(stem), safe_name(label)))
+            pictures.append(_input_file(path, relative))
         else:
             others.append(relative)
     findings = _linked_folders(folder)
@@ -166,6 +157,44 @@ def find_pictures(folder: str) -> FolderContents:
         )
     )
     return FolderContents(pictures, findings)
+
+
+def find_depths(folder: str) -> FolderContents:
+    """Every file of measured depth in `folder` and below it. Raises UserError as `find_pictures`.
+
+    Other files are not looked at: depth often lies beside what it was made from.
+    """
+    depths = [
+        _input_file(path, relative)
+        for path, relative in _files_in(folder)
+        if _suffix(relative) in DEPTH_SUFFIXES
+    ]
+    if not depths:
+        raise UserError(
+            f"{shown(folder)}: there is no depth in it. Put some there "
+            f"({', '.join(suffix[1:] for suffix in DEPTH_SUFFIXES)})."
+        )
+    depths.sort(key=lambda depth: (depth.name, depth.path))
+    return FolderContents(depths, _linked_folders(folder))
+
+
+def _files_in(folder: str) -> list[tuple[str, str]]:
+    """Paths of the files in a folder and below it, whole and from there. Raises UserError."""
+    if is_local(folder) and not os.path.isdir(folder):
+        raise UserError(f"{shown(folder)}: there is no such folder. Check the path.")
+    try:
+        paths = [file.path for file in list_files(folder)]
+    except Exception as error:  # a remote file system's own
+        raise UserError(f"{shown(folder)}: cannot be read: {error}") from error
+    root = len(folder.rstrip("/"))
+    named = [(path, path[root:].replace(os.sep, "/").lstrip("/")) for path in paths]
+    return [(path, relative) for path, relative in named if not _is_junk(relative)]
+
+
+def _input_file(path: str, relative: str) -> InputFile:
+    label = relative.split("/", maxsplit=1)[0] if "/" in relative else ""
+    stem = relative[: len(relative) - len(_suffix(relative))]
+    return InputFile(path, shown(relative), safe_name(stem), safe_name(label))
 
 
 def _suffix(path: str) -> str:
@@ -252,12 +281,14 @@ def _differing_in_case(files: Iterable[InputFile]) -> list[Finding]:
 class FoundInputs:
     """The input files of different names, and what is wrong with the others.
 
-    `masks`: by name. Where a folder of masks is given, every foreground here has one.
+    `masks`, `depths`: by name. Where a folder of masks is given, every foreground here has one, and
+    where one of depth is, every background.
     """
 
     backgrounds: list[InputFile]
     foregrounds: list[InputFile]
     masks: dict[str, InputFile]
+    depths: dict[str, InputFile]
     findings: list[Finding]
 
 
@@ -274,9 +305,15 @@ def find_inputs(folders: InputFolders) -> FoundInputs:
         masks, more = _match_masks(folders, found["masks"].pictures, foregrounds)
         findings += more
         foregrounds = [file for file in foregrounds if file.name in masks]
+    depths: dict[str, InputFile] = {}
+    if folders.background_depths is not None:
+        files = found["background_depths"].pictures
+        depths, more = _match_depths(folders.background_depths, files, backgrounds)
+        findings += more
+        backgrounds = [file for file in backgrounds if file.name in depths]
     for files in (backgrounds, foregrounds):
         findings += _differing_in_case(files)
-    return FoundInputs(backgrounds, foregrounds, masks, findings)
+    return FoundInputs(backgrounds, foregrounds, masks, depths, findings)
 
 
 def _find_all(folders: InputFolders) -> dict[str, FolderContents]:
@@ -284,10 +321,13 @@ def _find_all(folders: InputFolders) -> dict[str, FolderContents]:
     given = {"backgrounds": folders.backgrounds, "foregrounds": folders.foregrounds}
     if folders.masks is not None:
         given["masks"] = folders.masks
+    if folders.background_depths is not None:
+        given["background_depths"] = folders.background_depths
     found, problems = {}, []
     for kind, folder in given.items():
         try:
-            found[kind] = find_pictures(folder)
+            find = find_depths if kind == "background_depths" else find_pictures
+            found[kind] = find(folder)
         except UserError as error:
             problems.append(str(error))
     for (kind, folder), (other, outer) in itertools.permutations(given.items(), 2):
@@ -295,8 +335,9 @@ def _find_all(folders: InputFolders) -> dict[str, FolderContents]:
         # Of two that are the same one line is enough.
         if inside.startswith(around) and (inside != around or kind < other):
             problems.append(
-                f"--{kind} {shown(folder)} is {'the same as' if inside == around else 'within'} "
-                f"--{other} {shown(outer)}: its pictures would be taken for both. Give each a "
+                f"--{kind.replace('_', '-')} {shown(folder)} is "
+                f"{'the same as' if inside == around else 'within'} --{other.replace('_', '-')} "
+                f"{shown(outer)}: its pictures would be taken for both. Give each a "
                 "folder of its own."
             )
     if problems:
@@ -392,3 +433,33 @@ def _likely_pattern(foregrounds: Sequence[InputFile], masks: Sequence[InputFile]
         return ""
     (pattern, _), *_ = patterns.most_common(1)
     return f"Is its mask found by --mask-name '{pattern}'? "
+
+
+def _match_depths(
+    folder: str, files: Sequence[InputFile], backgrounds: Sequence[InputFile]
+) -> tuple[dict[str, InputFile], list[Finding]]:
+    """Depth by name, and what is wrong with it and with the backgrounds that have none."""
+    depths, findings = _without_twins(files)
+    by_name = {depth.name: depth for depth in depths}
+    names = {file.name for file in backgrounds}
+    unused = [depth for depth in depths if depth.name not in names]
+    if unused:
+        findings.append(
+            Finding(
+                shown(folder),
+                ".",
+                "warning",
+                f"{len(unused):,} of its files have no background of the same name, such as "
+                f"{unused[0].file}",
+                "Not used.",
+            )
+        )
+    for file in backgrounds:
+        if file.name not in by_name:
+            findings.append(
+                file.error(
+                    "has no depth of its name in the folder of depth",
+                    "Add it, or leave out --background-depths to estimate depth.",
+                )
+            )
+    return by_name, findings

@@ -9,11 +9,11 @@ from PIL import Image
 
 from depthmask.errors import UserError
 from pipeline.inputs import cutouts
-from pipeline.inputs.decoding import MAX_PIXELS, BadPicture, turned
+from pipeline.inputs.decoding import MAX_PIXELS, BadPicture
 from pipeline.inputs.findings import Finding
 from pipeline.inputs.folders import InputFile
 from pipeline.inputs.masks import cut, open_mask
-from pipeline.inputs.pictures import Picture, dullness, open_picture
+from pipeline.inputs.pictures import Picture, dullness, lying_as, open_picture
 from pipeline.inputs.samples import Warn
 from pipeline.plan import check_fits, foreground_scale
 from pipeline.recipes import Recipe
@@ -23,8 +23,6 @@ from transforms.resampling import resampling
 # The least overlap (intersection over union) of a mask file and the transparency beside it that is
 # no mistake. Of 100 real pairs the worst has 0.65; of the same inverted the best has 0.001.
 _OVERLAP = 0.5
-# How much two shapes' ratios of width to height may differ. Of 100 real pairs the worst: 1.02.
-_ASPECT = 1.1
 # The share of its frame in which a cut-out is small.
 _SMALL = 0.25
 NO_SHAPE = "has no transparency and no mask"
@@ -139,24 +137,12 @@ def _read_mask(
         mask = open_mask(mask_file.path, recipe.masks.binary_threshold, warn)
     except BadPicture as error:
         raise BadPicture(f"its mask {mask_file.file} {error.problem}", error.remedy) from error
-    levels, size = mask.levels, picture.image.size
-    alike = turned(levels, picture.orientation) if mask.orientation == 1 else levels
-    if _fits(levels.size, size):
-        if alike is not levels and _fits(alike.size, size):
-            warn(
-                f"says nothing of how it is turned, and its foreground {file.file} does",
-                "It was taken as upright: is it?",
-            )
-    elif _fits(alike.size, size):
-        warn(
-            f"lies as the pixels of its foreground {file.file} are stored",
-            "It was turned upright as that is.",
-        )
-        levels = alike
-    else:
+    name, size = f"foreground {file.file}", picture.image.size
+    levels = lying_as(mask.levels, mask.orientation, picture, name, warn)
+    if levels is None:
         raise BadPicture(
-            f"its mask {mask_file.file} is {levels.width}×{levels.height}, of another shape than "
-            f"its {size[0]}×{size[1]}",
+            f"its mask {mask_file.file} is {mask.levels.width}×{mask.levels.height}, of another "
+            f"shape than its {size[0]}×{size[1]}",
             "Crop both alike.",
         )
     if levels.size != size:
@@ -167,12 +153,6 @@ def _read_mask(
         )
         levels = levels.resize(size, resampling(recipe.drawing.mask_filter))
     return levels
-
-
-def _fits(size: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether two pictures have about the same ratio of width to height."""
-    one, two = size[0] * other[1], other[0] * size[1]
-    return max(one, two) <= _ASPECT * min(one, two)
 
 
 def _check_overlap(mask: Image.Image, alpha: Image.Image, threshold: int, warn: Warn) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,14 +13,16 @@ import google_crc32c
 import numpy as np
 
 from depthmask.errors import UserError
+from depthmask.manifest import BACKGROUND_DEPTHS, BACKGROUNDS, FOREGROUNDS
 from depthmask.records import unframe_records
 from depthmask.tally import Tally
 from pipeline.export.layout import MAX_NAME, flat_name
 from pipeline.export.layouts import LAYOUTS
 from pipeline.inputs.backgrounds import prepare_background
 from pipeline.inputs.decoding import BadPicture
+from pipeline.inputs.depths import MeasuredDepth, prepare_depth
 from pipeline.inputs.findings import Finding, listing
-from pipeline.inputs.folders import InputFile, InputFolders, find_inputs
+from pipeline.inputs.folders import InputFile, InputFolders, find_inputs, shown
 from pipeline.inputs.foregrounds import NO_SHAPE, prepare_foreground
 from pipeline.processes.cores import usable_cores
 from pipeline.recipes import Recipe
@@ -29,11 +32,14 @@ from transforms.prepared import (
     PreparedPicture,
     PreparedSource,
     background_record,
+    depth_record,
     foreground_record,
 )
 
 # Pictures that are in memory at a time while inputs are prepared.
 _WINDOW = 64
+# Metres: nearer is no room, farther no street.
+_NEAR, _FAR = 0.1, 200
 
 
 @dataclass
@@ -49,7 +55,7 @@ class PreparedSet:
 def prepare_inputs(
     folders: InputFolders, recipe: Recipe, output: str, skip_bad: bool = False
 ) -> PreparedSet:
-    """Validates and prepares every input; writes both TFRecord files into `output`.
+    """Validates and prepares every input; writes their TFRecord files into `output`.
 
     Raises UserError that lists every bad input, unless `skip_bad`: then they are left out, and
     only having no good background or no good foreground is an error.
@@ -61,35 +67,48 @@ def prepare_inputs(
     tallies: list[Tally] = []
 
     def background(file: InputFile) -> _Prepared:
-        return _background(file, recipe)
+        return _background(file, found.depths.get(file.name), recipe)
 
     def foreground(file: InputFile) -> _Prepared:
         return _foreground(file, found.masks.get(file.name), recipe)
 
     pictures: dict[str, tuple[PreparedPicture, ...]] = {}
-    paths: dict[str, str] = {}
-    for kind, files, prepare in (
-        ("backgrounds", found.backgrounds, background),
-        ("foregrounds", found.foregrounds, foreground),
-    ):
-        paths[kind] = join(output, f"{kind}.tfrecord")
-        written: list[PreparedPicture] = []
-        with create_file(paths[kind]) as stream, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's: they name no file
-            checksums[f"{kind}.tfrecord"] = _write_prepared(
-                stream, files, prepare, written, findings, tallies
-            )
-        pictures[kind] = tuple(written)
-        findings += _same_pictures(files, written, kind in recipe.splits.dealt_out)
+    depths = _RecordFile(join(output, BACKGROUND_DEPTHS)) if found.depths else None
+    medians: list[float] = []
+    with depths or contextlib.nullcontext():
+        for kind, files, prepare in (
+            ("backgrounds", found.backgrounds, background),
+            ("foregrounds", found.foregrounds, foreground),
+        ):
+            with (
+                _RecordFile(join(output, f"{kind}.tfrecord")) as records,
+                warnings.catch_warnings(),
+            ):
+                warnings.simplefilter("ignore")  # Pillow's: they name no file
+                for file, prepared in _prepared(files, prepare, findings):
+                    records.write(prepared.record)
+                    if depths and prepared.depth:
+                        depths.write(depth_record(file.name, prepared.depth.map))
+                        medians.append(prepared.depth.median)
+                    findings += prepared.findings
+                    tallies.append(prepared.tally)
+            checksums[f"{kind}.tfrecord"] = records.crc
+            pictures[kind] = tuple(records.pictures)
+            findings += _same_pictures(files, records.pictures, kind in recipe.splits.dealt_out)
     _refuse_bad(findings, pictures, folders, len(found.foregrounds), skip_bad)
     findings += _without_class(folders, recipe, pictures["backgrounds"])
-    prepared = PreparedSource(
-        backgrounds_path=paths["backgrounds"],
+    if depths:
+        checksums[BACKGROUND_DEPTHS] = depths.crc
+        findings += _in_another_unit(folders, medians)
+    prepared_source = PreparedSource(
+        backgrounds_path=join(output, BACKGROUNDS),
         backgrounds=pictures["backgrounds"],
-        foregrounds_path=paths["foregrounds"],
+        foregrounds_path=join(output, FOREGROUNDS),
         foregrounds=pictures["foregrounds"],
+        depths_path=join(output, BACKGROUND_DEPTHS),
+        depths=tuple(depths.pictures) if depths else (),
     )
-    return PreparedSet(prepared, Tally.total(tallies), findings, checksums)
+    return PreparedSet(prepared_source, Tally.total(tallies), findings, checksums)
 
 
 def _check_mask_source(folders: InputFolders, recipe: Recipe) -> None:
@@ -106,14 +125,18 @@ def _check_mask_source(folders: InputFolders, recipe: Recipe) -> None:
         )
 
 
-def _background(file: InputFile, recipe: Recipe) -> _Prepared:
+def _background(file: InputFile, depth_file: InputFile | None, recipe: Recipe) -> _Prepared:
     findings: list[Finding] = []
-    image = prepare_background(file, recipe, findings)
-    pixels = np.atleast_3d(np.asarray(image))
+    background = prepare_background(file, recipe, findings)
+    pixels = np.atleast_3d(np.asarray(background.image))
+    depth = None
+    if depth_file is not None:
+        depth = prepare_depth(depth_file, background, file.file, recipe, findings)
     return _Prepared(
-        record=background_record(file.name, file.label, image),
+        record=background_record(file.name, file.label, background.image),
         tally=Tally({"backgrounds": measure(pixels[None])}),
         findings=tuple(findings),
+        depth=depth,
     )
 
 
@@ -216,35 +239,67 @@ def _same_pictures(
             )
 
 
+def _in_another_unit(folders: InputFolders, medians: Sequence[float]) -> Iterator[Finding]:
+    """A warning where maps of measured depth have medians of no room and no street, in metres."""
+    median = float(np.median(medians))
+    if not _NEAR <= median <= _FAR:
+        yield Finding(
+            shown(folders.background_depths or ""),
+            ".",
+            "warning",
+            f"the depth in it is {median:.3g} m, by the median of its maps' medians: that of no "
+            "room and no street",
+            "Whole numbers are in steps of depth.measured_unit metres, fractions in metres.",
+        )
+
+
 @dataclass(frozen=True)
 class _Prepared:
     record: bytes
     tally: Tally
     findings: tuple[Finding, ...] = ()
+    depth: MeasuredDepth | None = None
 
 
-def _write_prepared(
-    stream: Any,
+class _RecordFile:
+    """A TFRecord file of prepared pictures while it is written.
+
+    `pictures`: those in it. `crc`: the CRC-32C of its bytes.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.pictures: list[PreparedPicture] = []
+        self.crc = 0
+        self._file = create_file(path)
+        self._offset = 0
+
+    def __enter__(self) -> _RecordFile:
+        self._stream = self._file.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._file.__exit__(*error)
+
+    def write(self, framed: bytes) -> None:
+        """Adds a framed record."""
+        self._stream.write(framed)
+        self.crc = google_crc32c.extend(self.crc, framed)
+        (record,) = unframe_records(framed)
+        self.pictures.append(PreparedPicture.of_record(record, self._offset))
+        self._offset += len(framed)
+
+
+def _prepared(
     files: Sequence[InputFile],
     prepare: Callable[[InputFile], _Prepared],
-    written: list[PreparedPicture],
     findings: list[Finding],
-    tallies: list[Tally],
-) -> int:
-    """Writes the good files' records to `stream` in order; returns the CRC-32C of its bytes."""
-    offset = crc = 0
+) -> Iterator[tuple[InputFile, _Prepared]]:
+    """Yields the good files in order; adds what is wrong with others to `findings`."""
     for file, prepared in _in_parallel(prepare, files):
         if isinstance(prepared, BadPicture):
             findings.append(file.error(prepared.problem, prepared.remedy))
-            continue
-        stream.write(prepared.record)
-        crc = google_crc32c.extend(crc, prepared.record)
-        (record,) = unframe_records(prepared.record)
-        written.append(PreparedPicture.of_record(record, offset))
-        offset += len(prepared.record)
-        findings += prepared.findings
-        tallies.append(prepared.tally)
-    return crc
+        else:
+            yield file, prepared
 
 
 def _in_parallel(

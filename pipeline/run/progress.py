@@ -27,11 +27,15 @@ class Progress:
     """Shows examples done, examples a second and time left while its block runs.
 
     On a terminal it is a bar, elsewhere a log message now and then. `count` returns how many of
-    `examples` are done, from what is in `work_folder`; `pause`: seconds until the next count.
+    `examples` (or other things, which `noun` names) are done, from what is in `work_folder`;
+    `pause`: seconds until the next count.
     """
 
-    def __init__(self, examples: int, work_folder: str, count: Callable[[], int]) -> None:
+    def __init__(
+        self, examples: int, work_folder: str, count: Callable[[], int], noun: str = "examples"
+    ) -> None:
         self._examples = examples
+        self._noun = noun
         self._poll_seconds = _POLL_SECONDS if is_local(work_folder) else _REMOTE_POLL_SECONDS
         self._count = count
         self._done = self._found_at_start = self._look()
@@ -40,9 +44,9 @@ class Progress:
         self._bar = tqdm(
             total=self._examples,
             initial=self._done,
-            unit="ex",
+            unit="ex" if noun == "examples" else "",
             unit_scale=True,
-            desc="examples",
+            desc=noun,
             disable=not sys.stderr.isatty(),
         )
         self._started = time.monotonic()
@@ -84,7 +88,6 @@ class Progress:
                 rate = (done - self._found_at_start) / (logged - self._started)
                 left = f"{(self._examples - done) / rate:,.0f} s left" if rate else "starting"
                 _log.info(
-                    "%s of %s examples, %s a second, %s",
-                    *(f"{figure:,.0f}" for figure in (done, self._examples, rate)),
-                    left,
+                    "%s of %s %s, %s a second, %s",
+                    *(f"{done:,}", f"{self._examples:,}", self._noun, f"{rate:,.0f}", left),
                 )

@@ -20,7 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from depthmask.errors import UserError
-from depthmask.manifest import MANIFEST, PREPARED, is_dataset_file, parse_shard_name
+from depthmask.former import as_present
+from depthmask.manifest import (
+    BACKGROUND_DEPTHS,
+    MANIFEST,
+    PREPARED,
+    is_dataset_file,
+    parse_shard_name,
+)
 from depthmask.parsing import parse_json
 from transforms.io.files import (
     delete_files,
@@ -48,7 +55,8 @@ LOCK = "lock.json"
 # The manifest of a dataset that is being repaired.
 SET_ASIDE = "manifest-set-aside.json"
 # Inputs that a run is preparing, in a folder of its own.
-_INPUTS = re.compile(rf"inputs-[0-9a-f]{{12}}/({'|'.join(map(re.escape, PREPARED))})")
+_PREPARED = "|".join(map(re.escape, (*PREPARED, BACKGROUND_DEPTHS)))
+_INPUTS = re.compile(rf"inputs-[0-9a-f]{{12}}/({_PREPARED})")
 # Names of all files in a work folder that are not those of `transforms.parts`.
 _OWN_WORK = re.compile(
     rf"{re.escape(LOCK)}(\.[0-9a-f]{{32}})?|{PROVENANCE}|{SET_ASIDE}|{_INPUTS.pattern}"
@@ -208,6 +216,8 @@ class Workspace:
         path = self.path(self.kind.last_file)
         with contextlib.suppress(ValueError):
             found = parse_json(read_file(path))
+            if self.kind is DATASET:
+                found = as_present(found)
             if isinstance(found, dict) and self._is_provenance(found.get("provenance")):
                 return found
         raise self._foreign(path)

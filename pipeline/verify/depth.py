@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,13 +15,23 @@ from depthmask.errors import DepthModelError
 from depthmask.manifest import DepthMeaning, ShardEntry
 from depthmask.records import parse_example, read_records
 from pipeline.dataset import Dataset, DepthInfo, in_proportion, open_dataset
-from pipeline.job import Draft
 from pipeline.verify.planned import planned_placements
 from transforms.codecs import open_image
-from transforms.depth import KINDS, DepthModel, DepthStorage, ModelChoice, grey_depth, is_flat
+from transforms.depth import (
+    KINDS,
+    DepthModel,
+    DepthStorage,
+    ModelChoice,
+    PictureSize,
+    grey_depth,
+    is_flat,
+)
 from transforms.elements import ChunkKey, ChunkSpec, Placement, ShardKey
 from transforms.io.files import open_file
 from transforms.prepared import PreparedInputs, PreparedSource
+
+if TYPE_CHECKING:
+    from pipeline.job import Draft
 
 # Maps that are estimated again.
 MAPS_ESTIMATED = 256
@@ -36,12 +47,16 @@ def expected_meaning(dataset: Dataset) -> DepthMeaning:
     Raises UserError where they do not go together, or there is no such kind.
     """
     identity, stated = dataset.manifest.provenance.depth_model, dataset.manifest.depth
-    assert identity is not None and stated is not None
+    assert stated is not None
+    settings, canvas = dataset.recipe.depth, dataset.recipe.canvas
+    of_model = PictureSize(width=stated.width, height=stated.height)
+    of_canvas = PictureSize(width=canvas.width, height=canvas.height)
+    size = settings.size or (of_canvas if settings.of == "background" else of_model)
+    if identity is None:  # it was measured
+        return DepthInfo(size.width, size.height, "depth", True, None, None).meaning(settings)
     if identity.kind not in KINDS:
         raise DepthModelError(f"there is no kind {identity.kind!r}")
-    settings = dataset.recipe.depth
     interface = KINDS[identity.kind](identity.name).interface(settings)
-    size = settings.size or stated
     info = DepthInfo(
         width=size.width,
         height=size.height,
@@ -79,6 +94,8 @@ def estimate_again(path: str, model: ModelChoice, examples: int) -> Estimated:
 
     `model`: the one that made it. Raises UserError where it cannot be used here.
     """
+    from pipeline.job import Draft  # with Beam, which takes seconds
+
     dataset = open_dataset(path)
     source = PreparedSource.of_dataset(path)
     draft = Draft.of(dataset.recipe, source, model)
@@ -132,7 +149,7 @@ class _Look:
                 self.problems.append(f"{placement.id}: is left out, and its model estimates it")
 
     def _estimate(self, placements: tuple[Placement, ...]) -> np.ndarray:
-        from transforms.compose import compose_chunk  # with Beam, which takes seconds
+        from transforms.compose import compose_chunk
 
         spec = ChunkSpec(ChunkKey(ShardKey("", 0), 0, len(placements)), placements)
         chunk = compose_chunk(spec, self._inputs, self._draft.recipe.drawing)

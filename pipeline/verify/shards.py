@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from depthmask.manifest import INDEX, ShardEntry
+from depthmask.manifest import BACKGROUND_DEPTHS, INDEX, ShardEntry
 from depthmask.records import parse_example, read_records
 from depthmask.tally import Moments, Tally
 from pipeline.dataset import Dataset, open_dataset
-from pipeline.job import Draft
 from pipeline.verify.depth import decode_depth
 from transforms.codecs import channels_last, decode_jpeg, encoder_versions, open_image
+from transforms.depth import Layers
 from transforms.elements import ChunkSpec, ComposedChunk, Placement, ShardKey
 from transforms.index import index_rows
 from transforms.io.files import open_file
@@ -36,8 +36,9 @@ _MEANING = {
     "image": "is not its foreground on its background",
     "mask": "the mask is not its foreground's at its place",
 }
-# How far means and standard deviations may lie from those before pictures were encoded.
-_LOSS = 0.002
+# How far means and standard deviations may lie from those before pictures were encoded: of grey
+# depth, of depth in colours, which JPEG keeps at half the size, and where versions differ.
+_GREY_LOSS, _COLOUR_LOSS, _OTHER_VERSION = 0.004, 0.03, 0.002
 # What reading bytes that may be anything raises; SyntaxError is Pillow's, of broken pictures.
 DAMAGE = (OSError, ValueError, LookupError, OverflowError, SyntaxError)
 
@@ -75,7 +76,8 @@ def _checker(path: str) -> _ShardChecker:
 
 class _ShardChecker:
     def __init__(self, dataset: Dataset) -> None:
-        from transforms.compose import compose_chunk  # with Beam, which takes seconds
+        from pipeline.job import Draft  # with Beam, which takes seconds
+        from transforms.compose import compose_chunk
 
         source = PreparedSource.of_dataset(dataset.path)
         # Of so many examples at a time as memory is for, whatever the recipe says.
@@ -84,8 +86,13 @@ class _ShardChecker:
         draft = Draft.of(recipe, source, None)
         self._dataset = dataset
         self._plan, self._encoder = draft.plan, draft.encoder
+        self._layers = None
+        if dataset.manifest.depth and BACKGROUND_DEPTHS in dataset.manifest.files:
+            source = source.with_depths(dataset.path)
+            self._layers = Layers.of(dataset.manifest.depth)
+        self._inputs = PreparedInputs(source)
         self._compose = functools.partial(
-            compose_chunk, inputs=PreparedInputs(source), drawing=recipe.drawing
+            compose_chunk, inputs=self._inputs, drawing=recipe.drawing
         )
         self._same_bytes = _same_encoders(dataset)
         codecs = {"composites": recipe.image.format, "masks": recipe.masks.format}
@@ -148,8 +155,9 @@ class _ShardChecker:
                 self._explain(chunk, i, stored[i], pictures, report)
         moments = {"composites": measure(chunk.images), "masks": measure(chunk.masks)}
         if "depth" in pictures:
-            depths = self._depths(spec.placements, pictures["depth"], report)
-            moments |= {"depth": measure(depths)} if len(depths) else {}
+            depths = self._depths(chunk, pictures["depth"], report)
+            measured = self._layers is not None and self._layers.measured
+            moments |= {"depth": measure(depths, zero_is_unknown=measured)} if len(depths) else {}
         report.tally += Tally(
             moments=moments,
             picture_bytes={name: sum(map(len, encoded)) for name, encoded in pictures.items()},
@@ -222,21 +230,32 @@ class _ShardChecker:
         return None
 
     def _depths(
-        self, placements: Sequence[Placement], encoded: Sequence[bytes], report: ShardReport
+        self, chunk: ComposedChunk, encoded: Sequence[bytes], report: ShardReport
     ) -> np.ndarray:
-        """Decodes depth maps, [n, h, w] or [n, h, w, 3]; says which of them are none."""
+        """Decodes depth maps, [n, h, w] or [n, h, w, 3]; says which of them are none, or wrong."""
         meaning, storage = self._dataset.manifest.depth, self._dataset.recipe.depth
         assert meaning is not None
+        drawn = self._drawn(chunk)
         depths = []
-        for placement, data in zip(placements, encoded, strict=True):
+        for i, (placement, data) in enumerate(zip(chunk.spec.placements, encoded, strict=True)):
             try:
                 depths.append(decode_depth(data, storage, meaning))
             except DAMAGE as error:
                 report.add("depth", f"{placement.id}: {error}")
                 continue
-            if fault := storage.fault(depths[-1]):
+            fault = storage.fault(depths[-1]) if drawn is None else _unlike(depths[-1], drawn[i])
+            if fault:
                 report.add("depth", f"{placement.id}: {fault}")
         return np.array(depths)
+
+    def _drawn(self, chunk: ComposedChunk) -> list[np.ndarray] | None:
+        """Depth of backgrounds with foregrounds before them, as it is read again; None: no such."""
+        meaning, storage = self._dataset.manifest.depth, self._dataset.recipe.depth
+        if self._layers is None or meaning is None:
+            return None
+        maps = [self._inputs.background_depth(place.background) for place in chunk.spec.placements]
+        drawn = storage.quantise(self._layers.draw(maps, chunk.masks))
+        return [decode_depth(storage.encode(depth), storage, meaning) for depth in drawn]
 
     def _decoded(self, moments: dict[str, Moments], pictures: dict[str, list[bytes]]) -> Tally:
         """Statistics of examples as readers get them; `moments`: before they were encoded."""
@@ -249,7 +268,7 @@ class _ShardChecker:
     def _check_tally(self, shard: ShardEntry, report: ShardReport) -> None:
         """Compares what the manifest counts of a shard with what was counted again."""
         found, stated = report.tally, shard.tally
-        if found.empty_masks != stated.empty_masks:
+        if stated.empty_masks not in (None, found.empty_masks):
             report.add(
                 "statistics",
                 f"{shard.file}: {found.empty_masks:,} masks are empty, and the manifest says "
@@ -258,19 +277,35 @@ class _ShardChecker:
         if found.picture_bytes != stated.picture_bytes:
             report.add("statistics", f"{shard.file}: the manifest has other sizes of pictures")
         for kind, moments in found.moments.items():
-            # Of depth alone the values before it was encoded are not known.
-            exact = self._same_bytes if kind != "depth" else kind not in self._lossy
-            if not _agree(moments, stated.moments[kind], exact):
+            if not _agree(moments, stated.moments[kind], self._loss(kind)):
                 report.add(
                     "statistics", f"{shard.file}: the manifest has other statistics of {kind}"
                 )
 
+    def _loss(self, kind: str) -> float:
+        """How far statistics of a kind may lie from what was counted again."""
+        if kind != "depth":
+            return 0 if self._same_bytes else _OTHER_VERSION
+        # Of depth alone the values before it was encoded are not known.
+        if kind not in self._lossy:
+            return 0
+        return _GREY_LOSS if self._dataset.recipe.depth.channels == 1 else _COLOUR_LOSS
 
-def _agree(found: Moments, stated: Moments, exact: bool) -> bool:
-    if exact or (found.images, found.pixels) != (stated.images, stated.pixels):
+
+def _unlike(found: np.ndarray, drawn: np.ndarray) -> str | None:
+    """Says where a map differs from what it should be; None where it does not."""
+    differs = np.atleast_3d(found != drawn).any(axis=2)
+    if not differs.any():
+        return None
+    y, x = np.argwhere(differs)[0].tolist()
+    return f"not its background's depth with its foreground before it, at x={x} y={y}"
+
+
+def _agree(found: Moments, stated: Moments, loss: float) -> bool:
+    if not loss or (found.images, found.pixels) != (stated.images, stated.pixels):
         return found == stated
     return all(
-        abs(a - b) <= _LOSS
+        abs(a - b) <= loss
         for name in ("mean", "std", "mean_image_std")
         for a, b in zip(getattr(found, name), getattr(stated, name), strict=True)
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
-from depthmask.manifest import DECODED_STATISTICS
+from depthmask.manifest import BACKGROUND_DEPTHS, DECODED_STATISTICS
 from depthmask.parsing import ParseError, parse_json
 from depthmask.tally import Moments, Tally
 from pipeline.dataset import (
@@ -59,6 +59,8 @@ def verify_dataset(
         return
     try:
         source = PreparedSource.of_dataset(opened.path)
+        if BACKGROUND_DEPTHS in opened.manifest.files:
+            source.with_depths(opened.path)
     except (OSError, ValueError, LookupError) as error:
         yield Check("inputs", problems=(f"the prepared inputs are damaged: {error}",))
         return
@@ -87,6 +89,8 @@ def _check_examples(
     ):
         # Those first, which cannot be shared out.
         looking = pool.submit(look_at_examples, dataset.path, looks)
+        if BACKGROUND_DEPTHS in dataset.manifest.files:  # examples follow from it
+            model = None
         estimating = pool.submit(estimate_again, dataset.path, model, estimates) if model else None
         reports = []
         for future in [
@@ -108,11 +112,16 @@ def _check_examples(
         "composites": f"{compared} are their foreground on their background",
     }
     if dataset.manifest.depth:
-        details["depth"] = f"{compared} are of full range; " + (
-            f"{again.examples:,} estimated again by {dataset.manifest.provenance.depth_model}"
-            if again
-            else "none estimated again: name its model by --depth-model"
-        )
+        if BACKGROUND_DEPTHS in dataset.manifest.files:
+            details["depth"] = (
+                f"{compared} are exactly their background's, their foreground before it"
+            )
+        else:
+            details["depth"] = f"{compared} are of full range; " + (
+                f"{again.examples:,} estimated again by {dataset.manifest.provenance.depth_model}"
+                if again
+                else "none estimated again: name its model by --depth-model"
+            )
     problems: dict[str, list[str]] = {}
     for report in reports:
         for check, found in report.problems.items():

@@ -18,7 +18,7 @@ from depthmask.manifest import ShardEntry
 from depthmask.plasma import PLASMA
 from depthmask.records import parse_example, read_records
 from pipeline.dataset import Dataset
-from transforms.depth import grey_depth
+from transforms.depth import grey_depth, known_bounds
 from transforms.elements import Placement
 from transforms.io.files import open_file
 
@@ -88,5 +88,5 @@ def depth_bounds(stored: np.ndarray, dataset: Dataset) -> tuple[str, str]:
     if not (meaning and dataset.recipe.depth.absolute):
         return "least", "greatest"
     unit = " m" if meaning.unit == "metre" else ""
-    low, high = (float(value) * meaning.scale for value in (stored.min(), stored.max()))
+    low, high = (float(value) * meaning.scale for value in known_bounds(stored))
     return f"{low:.2f}{unit}", f"{high:.2f}{unit}"

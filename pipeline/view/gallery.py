@@ -99,8 +99,9 @@ def _page(dataset: Dataset, shown: list[Shown], coverages: list[float]) -> str:
             "their foreground's box."
         ),
         statistics="".join(_statistics(dataset)),
-        statistics_caption="Of value/255 (16-bit depth: value/65535) over all pixels, before "
-        "encoding; several channels in the order red, green, blue, alpha.",
+        statistics_caption="Of value/255 (16-bit depth: value/65535) over all pixels (measured "
+        "depth: where it is known), before encoding; several channels in the order red, green, "
+        "blue, alpha.",
         plasma=", ".join(f"rgb({r},{g},{b})" for r, g, b in PLASMA[::15].tolist()),
         columns=str(5 if manifest.depth else 4),
         aspect=f"{recipe.canvas.width} / {recipe.canvas.height}",

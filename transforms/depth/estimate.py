@@ -10,10 +10,12 @@ import apache_beam as beam
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from transforms.depth.model import DepthModel, DepthStage
-from transforms.elements import ComposedChunk
+from transforms.elements import BackgroundChunk, ComposedChunk
+
+Chunk = ComposedChunk | BackgroundChunk
 
 
-class DepthHandler(ModelHandler[ComposedChunk, ComposedChunk, DepthModel]):
+class DepthHandler(ModelHandler[Chunk, Chunk, DepthModel]):
     """RunInference's view of a depth model. An element is a chunk: already a batch."""
 
     def __init__(self, stage: DepthStage) -> None:
@@ -25,13 +27,13 @@ class DepthHandler(ModelHandler[ComposedChunk, ComposedChunk, DepthModel]):
 
     def run_inference(
         self,
-        batch: Sequence[ComposedChunk],
+        batch: Sequence[Chunk],
         model: DepthModel,
         inference_args: dict[str, Any] | None = None,
-    ) -> Iterator[ComposedChunk]:
+    ) -> Iterator[Chunk]:
         yield from map(model.estimate, batch)
 
-    def get_num_bytes(self, batch: Sequence[ComposedChunk]) -> int:
+    def get_num_bytes(self, batch: Sequence[Chunk]) -> int:
         return sum(chunk.images.nbytes for chunk in batch)
 
     def get_metrics_namespace(self) -> str:
@@ -43,7 +45,7 @@ class DepthHandler(ModelHandler[ComposedChunk, ComposedChunk, DepthModel]):
 
 @dataclass
 class EstimateDepth(beam.PTransform):
-    """Adds depth to composed chunks."""
+    """Adds depth to chunks of composites or of backgrounds."""
 
     stage: DepthStage
 

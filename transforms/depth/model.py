@@ -8,7 +8,7 @@ import posixpath
 import reprlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
 import numpy as np
 from pydantic import Field
@@ -19,16 +19,26 @@ from transforms.codecs import decode_image
 from transforms.depth.interface import ModelInterface, PictureSize, Precision
 from transforms.depth.model_files import checksum, files_at
 from transforms.depth.storage import DepthStorage
-from transforms.elements import ComposedChunk
+from transforms.elements import BackgroundChunk, ComposedChunk
+
+_Chunk = TypeVar("_Chunk", bound=ComposedChunk | BackgroundChunk)
 
 
 class DepthSettings(DepthStorage):
     """How depth is estimated and stored: the recipe's section ``depth``."""
 
-    of: Literal["composite", "stored"] = Field(
+    of: Literal["composite", "stored", "background"] = Field(
         "composite",
         description="what the model sees; stored: the composite as it is read again, after the "
-        "loss of JPEG",
+        "loss of JPEG; background: each background once, and a foreground is a plane in front of "
+        "what it covers",
+    )
+    measured_unit: float = Field(
+        0.001,
+        gt=0,
+        allow_inf_nan=False,
+        description="--background-depths: metres per step of files of whole numbers; files of "
+        "fractions are in metres",
     )
     batch_size: int = Field(16, ge=1, le=4096, description="pictures per call of the model")
     precision: Precision = Field(
@@ -137,7 +147,7 @@ class DepthStage:
         """Raises UserError where the model and the settings do not go together."""
         settings = model.settled(settings, canvas)
         interface = model.interface(settings)
-        if interface.keeps_aspect and settings.size is None:
+        if (interface.keeps_aspect or settings.of == "background") and settings.size is None:
             settings = settings.model_copy(update={"size": canvas})
         if interface.fit != "stretch" and settings.input is None:
             raise UserError(f"depth.model.fit {interface.fit} needs depth.input.")
@@ -205,13 +215,13 @@ class DepthModel:
     stage: DepthStage
     network: Network
 
-    def estimate(self, chunk: ComposedChunk) -> ComposedChunk:
+    def estimate(self, chunk: _Chunk) -> _Chunk:
         """Returns the chunk with depth: of its composites as they are encoded, if they are.
 
         Raises as `predict` does.
         """
         images = chunk.images
-        if chunk.encoded_images is not None:
+        if isinstance(chunk, ComposedChunk) and chunk.encoded_images is not None:
             images = np.stack([decode_image(data) for data in chunk.encoded_images])
         return dataclasses.replace(chunk, depths=self.predict(images))
 

@@ -23,7 +23,8 @@ class DepthStorage(BaseModel):
     """How depth maps are stored: in one of three ways.
 
     - ``metric16``: 16-bit greyscale PNG; value × `scale` is the depth (metres, or the values of a
-      relative model). 0 is never stored; values beyond 1 … 65535 are clipped.
+      relative model). 0 is stored where measured depth is unknown; values beyond 1 … 65535 are
+      clipped.
     - ``norm8``: 8-bit greyscale; each map stretched from its own least (0) to its greatest (255)
       value. A flat map is 0.
     - ``plasma8``: the same through the plasma colour map, RGB.
@@ -39,7 +40,9 @@ class DepthStorage(BaseModel):
         description="metric16: metres per step of the stored value",
     )
     codec: ImageCodec = Field(ImageCodec(format="png"), description="png; jpeg for 8 bits too")
-    size: PictureSize | None = Field(None, description="of stored maps; null: the model's")
+    size: PictureSize | None = Field(
+        None, description="of stored maps; null: the model's, or with of: background the canvas's"
+    )
 
     @model_validator(mode="after")
     def _sixteen_bits_need_png(self) -> DepthStorage:
@@ -90,15 +93,19 @@ class DepthStorage(BaseModel):
         return np.stack([np.asarray(resized) for resized in maps])
 
     def quantise(self, depths: np.ndarray) -> np.ndarray:
-        """Returns finite `depths`, float32 [n, h, w], as they are stored.
+        """Returns finite `depths`, float32 [n, h, w], or uint16 as `Layers` draw them, as stored.
 
         uint16 [n, h, w] for metric16, uint8 [n, h, w] for norm8, uint8 [n, h, w, 3] for plasma8.
         """
+        if depths.dtype == np.uint16:
+            if self.absolute:
+                return depths
+            depths = depths.astype(np.float32)
         if self.absolute:
-            steps = np.empty(depths.shape, np.uint16)
+            steps, exact = np.empty(depths.shape, np.uint16), np.empty(depths.shape[1:], np.float32)
             for depth, stored in zip(depths, steps, strict=True):  # each stays in the CPU's cache
-                exact = depth / self.scale
-                np.clip(np.rint(exact, out=exact), 1, _MAX_16_BITS, out=exact)
+                np.rint(np.divide(depth, self.scale, out=exact), out=exact)
+                np.clip(exact, 1, _MAX_16_BITS, out=exact)
                 stored[...] = exact
             return steps
         least = depths.min(axis=(1, 2), keepdims=True)
@@ -136,22 +143,29 @@ class DepthStorage(BaseModel):
 
 def is_flat(stored: np.ndarray) -> np.ndarray:
     """Returns which stored maps, [n, h, w] or [n, h, w, C], have one value only: bool [n]."""
-    return np.asarray((stored == stored[:, :1, :1]).all(axis=tuple(range(1, stored.ndim))))
+    return np.array([(depth == depth[:1, :1]).all() for depth in stored])
 
 
 def grey_depth(stored: np.ndarray) -> np.ndarray:
     """Returns uint8 [h, w] from the least (0) to the greatest (255) depth of a stored map.
 
-    Its form says how it is stored: RGB by plasma8, 8 bits by norm8, 16 bits by metric16.
+    Its form says how it is stored: RGB by plasma8, 8 bits by norm8, 16 bits by metric16, of which
+    0 is unknown, and as dark as the least.
     """
     if stored.ndim == 3:
         red, green = stored[..., 0].astype(np.uint16), stored[..., 1]
         return np.asarray(plasma_positions()[red * 256 + green])
     if stored.dtype == np.uint8:
         return stored
-    least, greatest = int(stored.min()), int(stored.max())
+    least, greatest = known_bounds(stored)
     grey = (stored.astype(np.float32) - least) / max(greatest - least, 1) * 255
-    return np.rint(grey).astype(np.uint8)
+    return np.rint(np.maximum(grey, 0)).astype(np.uint8)
+
+
+def known_bounds(stored: np.ndarray) -> tuple[int, int]:
+    """Returns the least and the greatest value of a stored map; of metric16 0 is unknown."""
+    values = stored[stored > 0] if stored.dtype == np.uint16 and not stored.all() else stored
+    return int(values.min(initial=_MAX_16_BITS)), int(values.max(initial=0))
 
 
 def depth_in_metres(data: bytes, scale: float) -> np.ndarray:
