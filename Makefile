@@ -16,6 +16,8 @@ READY := $(VENV)/.ready
 # What some tests need besides; without it they are skipped, with the reason.
 PRISM_VERSION := 2.77.0
 FAKE_GCS_VERSION := 1.56.1
+# Of CUDA just what torch cannot be imported without: tests/light_torch.py.
+TORCH := torch==2.15.0 torchvision==0.29.2 nvidia-cuda-runtime==13.2.86 nvidia-nvshmem-cu13==3.7.2
 
 $(READY): requirements.txt requirements-dev.txt setup.py
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "depthmask needs Python 3.11 to 3.13; this is %s. Name one: make PYTHON=python3.12 ..." % sys.version.split()[0])'
@@ -52,7 +54,7 @@ check: $(READY)
 flink-test: $(READY) .flink/ready
 	$(BIN)/python -m pytest tests/test_flink.py
 
-parts: .prism/prism .gcs/fake-gcs-server .flink/ready .tensorflow-io/.ready
+parts: .prism/prism .gcs/fake-gcs-server .flink/ready .tensorflow-io/.ready .torch/.ready
 
 .prism/prism:
 	GOBIN=$(CURDIR)/.prism go install github.com/apache/beam/sdks/v2/go/cmd/prism@v$(PRISM_VERSION)
@@ -70,6 +72,15 @@ parts: .prism/prism .gcs/fake-gcs-server .flink/ready .tensorflow-io/.ready
 	.tensorflow-io/bin/pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
+.torch/.ready: requirements-torch.txt tests/light_torch.py
+	rm -rf .torch
+	$(PYTHON) -m venv .torch
+	.torch/bin/pip install --quiet --disable-pip-version-check -r $<
+	.torch/bin/pip install --quiet --disable-pip-version-check --no-deps $(TORCH)
+	.torch/bin/python tests/light_torch.py
+	.torch/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
 soak: $(READY)
 	$(BIN)/python -m tests.soak --kills 51
 	FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest tests/test_fuzz.py
@@ -85,4 +96,4 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.depth
 
 clean:
-	rm -rf $(VENV) demo .prism .gcs .flink .tensorflow-io
+	rm -rf $(VENV) demo .prism .gcs .flink .tensorflow-io .torch

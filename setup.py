@@ -34,6 +34,14 @@ setup(
     ],
     extras_require={
         "onnx": ["onnxruntime>=1.21"],
+        # For `depthmask convert` alone.
+        "torch": [
+            "onnx>=1.17",
+            "onnxruntime>=1.21",
+            "torch>=2.6,<3",
+            "torchvision>=0.21",
+            "transformers>=5,<6",
+        ],
         # Reading from afar without TensorFlow.
         "remote": ["fsspec>=2024.2", "gcsfs>=2024.2", "s3fs>=2024.2"],
         # Its last release loads under TensorFlow 2.17, and that holds the others back.

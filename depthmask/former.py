@@ -1,7 +1,8 @@
 """Manifests of former formats, brought into the form of the present one.
 
 - Format 1: other names and places of what format 2 has.
-- Format 2: pictures as Pillow writes PNG, whose recipe had no key for it; empty masks uncounted.
+- Format 2: pictures as Pillow writes PNG, whose recipe had no key for it; empty masks uncounted;
+  nothing of the depth model's licence.
 """
 
 from __future__ import annotations
@@ -92,8 +93,10 @@ def _from_2(data: Any) -> dict[str, Any]:
     provenance = get("provenance", _object)
     recipe = JsonObject(provenance, "provenance").get("recipe", _object)
     none, uncounted = {"empty_masks": 0}, {"empty_masks": None}
+    depth = get("depth", optional(_object))
     return {
         **data,
+        "depth": depth and {"licence": None} | depth,
         "provenance": provenance | {"recipe": {"compression": "pillow"} | recipe},
         "input_tally": none | get("input_tally", _object),
         "shards": [

@@ -184,7 +184,8 @@ class DepthMeaning:
     `unit`: ``metre``, or None where depth is relative. Maps stored as ``norm8`` or ``plasma8`` go
     from the least (0) to the greatest (1) value of each. `quantity`: ``depth``, ``disparity`` …
     `width`, `height`: pixels of every stored map. `model`: its name, for people; None: depth was
-    measured, and a stored 0 is unknown.
+    measured, and a stored 0 is unknown. `licence`: of the model's weights; None where nobody has
+    said it.
     """
 
     storage: DepthStorageName
@@ -194,6 +195,7 @@ class DepthMeaning:
     width: int
     height: int
     model: str | None
+    licence: str | None
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -210,6 +212,7 @@ class DepthMeaning:
             width=get("width", between(1, _MAX_SIDE)),
             height=get("height", between(1, _MAX_SIDE)),
             model=get("model", optional(text)),
+            licence=get("licence", optional(text)),
         )
 
 

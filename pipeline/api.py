@@ -25,6 +25,7 @@ def generate(
     recipe: AnyPath | Recipe = DEFAULT_RECIPE,
     settings: Mapping[str, Any] | Iterable[str] = (),
     depth_model: str | None = DEFAULT_MODEL,
+    depth_model_licence: str | None = None,
     skip_bad_inputs: bool = False,
     restart: bool = False,
     options: Sequence[str] = (),
@@ -45,6 +46,7 @@ def generate(
       settings: changes of the recipe: ``{"placements.per_pair": 4}`` or
         ``["placements.per_pair=4"]``.
       depth_model: as ``--depth-model``; None for no depth.
+      depth_model_licence: of its weights, for the dataset's card, where its files do not say it.
       skip_bad_inputs: go on without bad pictures, and list them in errors.jsonl.
       restart: first delete what an earlier run made in `output`.
       options: Beam's own, such as ``["--runner=DataflowRunner"]``.
@@ -66,6 +68,7 @@ def generate(
         recipe=recipe,
         settings=settings,
         depth_model=depth_model,
+        depth_model_licence=depth_model_licence,
         skip_bad_inputs=skip_bad_inputs,
     )
     return _generate(request, output, options, restart)
@@ -81,6 +84,7 @@ def plan(
     recipe: AnyPath | Recipe = DEFAULT_RECIPE,
     settings: Mapping[str, Any] | Iterable[str] = (),
     depth_model: str | None = DEFAULT_MODEL,
+    depth_model_licence: str | None = None,
     skip_bad_inputs: bool = False,
 ) -> Estimate:
     """Checks all inputs and says what `generate` would make of the same: depthmask plan.
@@ -97,6 +101,7 @@ def plan(
         recipe=recipe,
         settings=settings,
         depth_model=depth_model,
+        depth_model_licence=depth_model_licence,
         skip_bad_inputs=skip_bad_inputs,
     )
     return estimate(request)

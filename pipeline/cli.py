@@ -421,6 +421,41 @@ class Export(Command):
         return 0
 
 
+class Convert(Command):
+    """depthmask convert"""
+
+    help = "write a depth model of transformers as ONNX"
+    description = (
+        "Writes a depth model of Hugging Face's transformers as ONNX, for --depth-model onnx:OUT. "
+        "Needs torch: pip install 'depthmask[torch]'."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("model", metavar="transformers:DIR", help="a local folder of the Hub's")
+        parser.add_argument("output", metavar="OUT", help="a new folder")
+        parser.add_argument(
+            "--canvas",
+            type=_size,
+            default="224x224",
+            metavar="WxH",
+            help="the size of the datasets' pictures: what the model sees has their shape",
+        )
+
+    def run(self, arguments: Namespace) -> int:
+        from pipeline.convert import convert
+        from transforms.depth import PictureSize
+
+        width, height = arguments.canvas
+        made = convert(arguments.model, arguments.output, PictureSize(width=width, height=height))
+        print(f"{made.folder} sees pictures at {made.input}.")
+        print(f"Its values differ from torch's by at most {made.difference:.1g} of the largest.")
+        print(f"Its licence: {made.licence or 'not said; give --depth-model-licence'}")
+        if made.output is None:
+            print("Its files do not say what its values mean: set depth.model.output.")
+        print(f"Use it:   depthmask generate --depth-model onnx:{made.folder} ...")
+        return 0
+
+
 COMMANDS: dict[str, Command] = {
     "samples": Samples(),
     "generate": Generate(),
@@ -430,6 +465,7 @@ COMMANDS: dict[str, Command] = {
     "sheet": Sheet(),
     "gallery": Gallery(),
     "export": Export(),
+    "convert": Convert(),
 }
 
 
@@ -459,6 +495,16 @@ def _above_zero(text: str) -> float:
 
 def _local_path(text: str) -> Path:
     return Path(text).expanduser()
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        width, height = map(int, text.split("x"))
+    except ValueError:
+        width = height = 0
+    if not (8 <= width <= 8192 and 8 <= height <= 8192):
+        raise argparse.ArgumentTypeError(f"must be WIDTHxHEIGHT of 8 to 8192 pixels, not {text}")
+    return width, height
 
 
 def _add_verbose(parser: ArgumentParser) -> None:
@@ -514,6 +560,11 @@ def _add_request(parser: ArgumentParser) -> None:
         help=f"one of: {USAGE}; files may be gs://…",
     )
     parser.add_argument(
+        "--depth-model-licence",
+        metavar="NAME",
+        help="of the model's weights, for the dataset's card, where its files do not say it",
+    )
+    parser.add_argument(
         "--skip-bad-inputs",
         action="store_true",
         help="go on without bad pictures and record them in errors.jsonl",
@@ -542,6 +593,7 @@ def _request(arguments: Namespace) -> Request:
         recipe=arguments.recipe,
         settings=arguments.set,
         depth_model=arguments.depth_model,
+        depth_model_licence=arguments.depth_model_licence,
         skip_bad_inputs=arguments.skip_bad_inputs,
     )
 

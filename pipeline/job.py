@@ -51,6 +51,7 @@ class Draft:
         if model is None:
             return Draft(recipe, source, None, None, skip_unknown)
         stage = DepthStage.of(model, recipe.depth, canvas)
+        recipe = recipe.model_copy(update={"depth": stage.settings})
         if recipe.depth.of != "background":
             return Draft(recipe, source, stage, None, skip_unknown)
         inverse = stage.interface.quantity == "inverse_depth"

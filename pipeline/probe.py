@@ -100,6 +100,7 @@ def _depth_info(stage: DepthStage | None, depths: np.ndarray) -> DepthInfo:
         quantity=stage.interface.quantity if stage else "depth",
         metric=stage.interface.metric if stage else True,
         model=stage.model.identity() if stage else None,
+        licence=stage.model.licence if stage else None,
     )
 
 

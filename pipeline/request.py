@@ -40,12 +40,14 @@ class Request:
         recipe: AnyPath | Recipe = DEFAULT_RECIPE,
         settings: Mapping[str, Any] | Iterable[str] = (),
         depth_model: str | None = DEFAULT_MODEL,
+        depth_model_licence: str | None = None,
         skip_bad_inputs: bool = False,
     ) -> Request:
         """Makes a request of what the command line or a program names.
 
         `mask_name`: as `InputFolders` has it. `recipe` and `settings`: as `load_recipe` takes them.
-        `depth_model`: as --depth-model, which says nothing where depth is measured.
+        `depth_model`, `depth_model_licence`: as --depth-model and --depth-model-licence; they say
+        nothing where depth is measured.
         Raises UserError for a recipe, a model or a path that cannot be used.
         """
         folders = InputFolders(
@@ -55,7 +57,7 @@ class Request:
             mask_name,
             None if background_depths is None else checked_path(background_depths),
         )
-        model = None if depth_model is None else parse_model(depth_model)
+        model = None if depth_model is None else parse_model(depth_model, depth_model_licence)
         if background_depths is not None:
             if depth_model not in (None, "none", DEFAULT_MODEL):
                 raise UserError(

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 TORCH = Path(os.environ.get("TORCH", ROOT / ".torch")) / "bin" / "python"
 SMALL = (
     *("canvas.width=48", "canvas.height=40", "placements.per_pair=3"),
-    *("shards.examples=20", "shards.chunk=7"),
+    *("shards.examples=20", "shards.chunk=7", "depth.model.output=depth"),
 )
 ONE_WORKER = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
 

@@ -131,7 +131,7 @@ def soak(folder: Path, folders: InputFolders, kills: int, seed: int) -> None:
             "--set",
             "shards.examples=700",
         ],
-        "with depth": ["--depth-model", f"keras:{model}"],
+        "with depth": ["--depth-model", f"keras:{model}", "--set", "depth.model.output=depth"],
     }
     for number, (name, extra) in enumerate(jobs.items()):
         outputs = [folder / f"{number}-whole", folder / f"{number}-killed"]

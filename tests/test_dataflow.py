@@ -103,7 +103,7 @@ def command(folders, *more: str) -> list[str]:
     return [
         *("generate", "--runner=DataflowRunner", "--output=gs://bucket/made"),
         *(f"--backgrounds={folders.backgrounds}", f"--foregrounds={folders.foregrounds}"),
-        *("--set=canvas.width=48", "--set=canvas.height=40"),
+        *("--set=canvas.width=48", "--set=canvas.height=40", "--set=depth.model.output=depth"),
         *more,
     ]
 

@@ -46,7 +46,8 @@ def stage(model: ModelChoice, recipe: Recipe) -> DepthStage:
 
 def load(model: str, *settings: str) -> DepthModel:
     """A model for a canvas of 48×32."""
-    recipe = load_recipe("default", ["canvas.width=48", "canvas.height=32", *settings])
+    small = ["canvas.width=48", "canvas.height=32", "depth.model.output=depth"]
+    recipe = load_recipe("default", [*small, *settings])
     return stage(parse_model(model), recipe).load()
 
 
@@ -110,10 +111,13 @@ def test_every_file_of_a_model_is_in_its_identity(tmp_path: Path):
     (tmp_path / "x.onnx").write_bytes(b"123456789")
     alone = model.identity()
     assert str(alone) == "onnx:x.onnx" and alone.crc32c == 0xE3069283
-    (tmp_path / "x.onnx.data").write_bytes(b"weights")
-    both = model.identity()
-    (tmp_path / "x.onnx.data").write_bytes(b"Weights")
-    assert len({alone.crc32c, both.crc32c, model.identity().crc32c}) == 3
+    saved = parse_model(f"keras:{tmp_path}/saved")
+    (tmp_path / "saved" / "variables").mkdir(parents=True)
+    for name in ("saved_model.pb", "variables/variables.index"):
+        (tmp_path / "saved" / name).write_bytes(b"weights")
+    first = saved.identity()
+    (tmp_path / "saved" / "variables" / "variables.index").write_bytes(b"Weights")
+    assert first != saved.identity()
     builtin = BuiltinModel().identity()
     assert str(builtin) == "builtin" and ModelIdentity.from_json(builtin.to_json()) == builtin
 
@@ -156,7 +160,7 @@ def test_input_is_as_declared(small: str):
         "input_max: 255": x * 255,
         "mean: [0.5, 0.4, 0.3], std: [0.2, 0.3, 0.4]": (x - [0.5, 0.4, 0.3]) / [0.2, 0.3, 0.4],
     }.items():
-        depth = load(small, f"depth.model={{{settings}}}").predict(PICTURES)
+        depth = load(small, f"depth.model={{output: depth, {settings}}}").predict(PICTURES)
         np.testing.assert_allclose(depth, expected_depth(seen * 255), rtol=1e-4)
 
 
@@ -217,13 +221,13 @@ def test_the_interface_of_a_model_is_declared_rightly():
         load_recipe("default", ["depth.model.std=[1, .nan, 1]"])
 
 
-def half_onnx(path: Path) -> str:
+def double_onnx(path: Path) -> str:
     network = small_network()
 
     def run(picture):
         return network(tf.cast(picture, tf.float32), training=False)
 
-    spec = [tf.TensorSpec((None, 32, 48, 3), tf.float16, name="picture")]
+    spec = [tf.TensorSpec((None, 32, 48, 3), tf.float64, name="picture")]
     tf2onnx.convert.from_function(
         tf.function(run, input_signature=spec), input_signature=spec, output_path=str(path)
     )
@@ -267,7 +271,7 @@ def test_models_that_cannot_be_used(tmp_path: Path):
         (f"onnx:{tmp_path / 'text.onnx'}", (), r"text\.onnx: not an ONNX model"),
         (f"onnx:{tmp_path / 'none.onnx'}", (), r"none\.onnx: no such depth model"),
         (f"keras:{tmp_path / 'empty'}", (), "empty: not a SavedModel"),
-        (half_onnx(tmp_path / "half.onnx"), (), r"takes tensor\(float16\). Export it"),
+        (double_onnx(tmp_path / "double.onnx"), (), r"takes float64\. Export it"),
         (keras_file(keras.Sequential([keras.layers.Conv2D(1, 1)])), (), "Save a built model"),
         (
             f"onnx:{tmp_path / 'first.onnx'}",
@@ -401,7 +405,7 @@ def test_examples_without_finite_depth_are_left_out_and_named(
     assert 0 < len(bad) < len(means) / 2
     failing_network(limit).save(tmp_path / "bad.keras")
     recipe = ["canvas={width: 48, height: 40}", "placements.per_pair=3", "image.format=png"]
-    recipe.append("shards={examples: 20, chunk: 7}")
+    recipe += ["shards={examples: 20, chunk: 7}", "depth.model.output=depth"]
     arguments = [
         *("--backgrounds", folders.backgrounds, "--foregrounds", folders.foregrounds),
         *("--depth-model", f"keras:{tmp_path / 'bad.keras'}", "--output", str(tmp_path / "made")),
@@ -459,7 +463,8 @@ def test_worthless_depth_is_refused_before_the_work(
 def test_plan_refuses_a_model_as_generate_does(folders: InputFolders, tmp_path: Path, capsys):
     failing_network(-1.0).save(tmp_path / "bad.keras")
     pictures = ["--backgrounds", folders.backgrounds, "--foregrounds", folders.foregrounds]
-    assert main(["plan", *pictures, "--depth-model", f"keras:{tmp_path}/bad.keras"]) == 2
+    model = ["--depth-model", f"keras:{tmp_path}/bad.keras", "--set", "depth.model.output=depth"]
+    assert main(["plan", *pictures, *model]) == 2
     assert "returns NaN or infinite depth for" in capsys.readouterr().err
 
 

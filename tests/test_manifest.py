@@ -55,7 +55,7 @@ MANIFEST = Manifest(
     ),
     backgrounds=2,
     foregrounds=3,
-    depth=DepthMeaning("metric16", "depth", "metre", 0.001, 12, 10, "keras:m.keras"),
+    depth=DepthMeaning("metric16", "depth", "metre", 0.001, 12, 10, "keras:m.keras", "MIT"),
     input_tally=Tally(
         {
             "backgrounds": moments(2, 3),

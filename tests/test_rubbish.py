@@ -21,7 +21,10 @@ from transforms.depth.keras_model import KerasModel
 from transforms.depth.model import DepthStage
 from transforms.prepared import PreparedInputs
 
-RECIPE = load_recipe("default", ["canvas.width=32", "canvas.height=32", "canvas.fit=stretch"])
+RECIPE = load_recipe(
+    "default",
+    ["canvas.width=32", "canvas.height=32", "canvas.fit=stretch", "depth.model.output=depth"],
+)
 # Left half red, right half blue: what a right reading of each file must show.
 RED, BLUE = (200, 30, 40), (20, 40, 210)
 

@@ -44,7 +44,7 @@ def dataset_card(facts: CardFacts) -> str:
         _statistics(facts),
         _making(facts),
         _limits(facts),
-        _licence(),
+        _licence(facts),
     )
     return "\n\n".join("\n".join(section) for section in sections) + "\n"
 
@@ -341,7 +341,7 @@ def _limits(facts: CardFacts) -> Iterator[str]:
         yield f"- Left out, as `errors.jsonl` says: {inputs:,} inputs, {examples:,} examples."
 
 
-def _licence() -> Iterator[str]:
+def _licence(facts: CardFacts) -> Iterator[str]:
     yield "## Licence"
     yield ""
     yield "To be filled in by whoever publishes the dataset:"
@@ -349,5 +349,12 @@ def _licence() -> Iterator[str]:
     yield "- licence of the dataset: …"
     yield "- source and licence of the backgrounds: …"
     yield "- source and licence of the foregrounds: …"
-    yield "- licence of the depth model, or of the measured depth: …"
+    licence = facts.depth and facts.depth.licence
+    if facts.depth and facts.depth.model:
+        licence = licence or "…"
+        if "NC" in licence.upper().split("-"):  # CC-BY-NC-4.0
+            licence += " (NC: it forbids commercial use)"
+        yield f"- licence of the depth model ({facts.depth.model}): {licence}"
+    elif facts.depth:
+        yield "- licence of the measured depth: …"
     yield "- contact: …"

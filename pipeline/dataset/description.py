@@ -22,6 +22,7 @@ class DepthInfo:
     quantity: str
     metric: bool
     model: ModelIdentity | None
+    licence: str | None
 
     def meaning(self, storage: DepthStorage) -> DepthMeaning:
         """Returns what maps mean once they are stored so."""
@@ -33,6 +34,7 @@ class DepthInfo:
             width=self.width,
             height=self.height,
             model=str(self.model) if self.model else None,
+            licence=self.licence,
         )
 
 

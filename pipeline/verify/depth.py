@@ -53,11 +53,18 @@ def expected_meaning(dataset: Dataset) -> DepthMeaning:
     of_canvas = PictureSize(width=canvas.width, height=canvas.height)
     size = settings.size or (of_canvas if settings.of == "background" else of_model)
     if identity is None:  # it was measured
-        return DepthInfo(size.width, size.height, "depth", True, None).meaning(settings)
+        return DepthInfo(size.width, size.height, "depth", True, None, None).meaning(settings)
     if identity.kind not in KINDS:
         raise DepthModelError(f"there is no kind {identity.kind!r}")
     interface = KINDS[identity.kind](identity.name).interface(settings)
-    info = DepthInfo(size.width, size.height, interface.quantity, interface.metric, identity)
+    info = DepthInfo(
+        width=size.width,
+        height=size.height,
+        quantity=interface.quantity,
+        metric=interface.metric,
+        model=identity,
+        licence=stated.licence,  # which nothing else says
+    )
     return info.meaning(settings)
 
 

@@ -27,7 +27,12 @@ class BuiltinModel(ModelChoice):
         return {name: str(resources.files("transforms") / "depth" / name)}
 
     def interface(self, settings: DepthSettings) -> ModelInterface:
-        return ModelInterface(multiple_of=_MULTIPLE, unit=self._declared_unit(settings))
+        unit = self._declared_unit(settings)
+        return ModelInterface(multiple_of=_MULTIPLE, output="depth", unit=unit)
+
+    @property
+    def published_licence(self) -> str:
+        return "Apache-2.0"
 
     def default_input(self, canvas: PictureSize, interface: ModelInterface) -> PictureSize:
         """Returns the canvas's shape, at about as many pixels as the network was trained for."""

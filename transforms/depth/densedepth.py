@@ -36,7 +36,7 @@ class DenseDepthModel(ModelChoice):
                 f"depth of up to {metres:g} m does not fit into 16 bits in steps of "
                 f"{settings.scale:g} m: set depth.scale larger, such as 0.002."
             )
-        return ModelInterface(multiple_of=_MULTIPLE, unit=metres)
+        return ModelInterface(multiple_of=_MULTIPLE, output="depth", unit=metres)
 
     def _farthest(self) -> float:
         """Returns metres by the name of the file: its content does not say."""
@@ -63,8 +63,8 @@ class DenseDepthModel(ModelChoice):
         assert farthest is not None  # `interface` says it
         nearest = _nearest(farthest) / farthest
 
-        def run(pictures: object) -> object:
-            return depth_fraction(network(pictures), nearest)
+        def run(pictures: object) -> dict[str, object]:
+            return {"depth": depth_fraction(network(pictures), nearest)}
 
         return traced_network(stage, run, size, batch=None)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from depthmask.errors import DepthModelError
 from transforms.depth.builtin import BuiltinModel
 from transforms.depth.densedepth import DenseDepthModel
@@ -13,13 +15,15 @@ from transforms.io.files import checked_path
 KINDS: dict[str, type[ModelChoice]] = {
     kind.kind: kind for kind in (BuiltinModel, DenseDepthModel, KerasModel, OnnxModel)
 }
+_LICENCE = re.compile(r"[\w .,:/+()-]{1,100}")
 USAGE = ", ".join(["none", *(kind.usage for kind in KINDS.values())])
 
 
-def parse_model(text: str) -> ModelChoice | None:
+def parse_model(text: str, licence: str | None = None) -> ModelChoice | None:
     """Returns the model that ``KIND`` or ``KIND:PATH`` names, None for ``none``.
 
-    Raises DepthModelError for text that names no model.
+    `licence`: of its weights, where the user says it. Raises DepthModelError for text that names no
+    model, or no licence.
     """
     if text == "none":
         return None
@@ -28,4 +32,8 @@ def parse_model(text: str) -> ModelChoice | None:
     kind = KINDS.get(name)
     if kind is None or kind.needs_path != bool(path):
         raise DepthModelError(f"{text}: no depth model. Give one of: {USAGE}.")
-    return kind(checked_path(path))
+    if licence is not None and not _LICENCE.fullmatch(licence):
+        raise DepthModelError(
+            "--depth-model-licence: give a name of one line, such as Apache-2.0 or CC-BY-NC-4.0."
+        )
+    return kind(checked_path(path), licence)

@@ -10,25 +10,32 @@ from collections.abc import Iterator, Mapping
 import google_crc32c
 
 from depthmask.errors import DepthModelError
-from transforms.io.files import exists, is_folder, is_local, list_files, read_file
+from transforms.io.files import is_folder, is_local, list_files, read_file
 
 
-def files_at(path: str, *beside: str) -> dict[str, str]:
+def files_at(path: str) -> dict[str, str]:
     """Returns the paths of a model's files by their names within it: one file, or a folder's.
 
-    `beside`: endings of further files of a model in one file. Raises DepthModelError.
+    Raises DepthModelError.
     """
     try:
-        if is_folder(path):
-            root = len(path) + 1
-            paths = {entry.path[root:]: entry.path for entry in list_files(path)}
-            # Consoles mark folders of an object store by an empty file.
-            return {name: file for name, file in paths.items() if name and not name.endswith("/")}
-        name = path.rpartition("/")[2]
-        found = {f"{name}{end}": f"{path}{end}" for end in beside if exists(f"{path}{end}")}
-        return {name: path} | found
+        if not is_folder(path):
+            check_regular(path)
+            return {path.rpartition("/")[2]: path}
+        root = len(path) + 1
+        paths = {entry.path[root:]: entry.path for entry in list_files(path)}
+        for file in paths.values():
+            check_regular(file)
+        # Consoles mark folders of an object store by an empty file.
+        return {name: file for name, file in paths.items() if name and not name.endswith("/")}
     except OSError as error:
         raise DepthModelError(f"{path}: cannot be read: {error}") from error
+
+
+def check_regular(path: str) -> None:
+    """Raises DepthModelError for a local pipe or device, which may be waited for without end."""
+    if is_local(path) and os.path.exists(path) and not os.path.isfile(path):
+        raise DepthModelError(f"{path}: not a regular file. Give the model's own.")
 
 
 def checksum(files: Mapping[str, str]) -> int:

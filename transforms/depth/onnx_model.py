@@ -2,31 +2,128 @@
 
 from __future__ import annotations
 
+import mmap
+import os
+import posixpath
+from pathlib import PurePosixPath
+from typing import Any
+
 import numpy as np
+from pydantic import ValidationError
 
 from depthmask.errors import DepthModelError, first_line
+from transforms.depth.hub_folder import (
+    CONFIG,
+    PROCESSOR,
+    published_input,
+    published_licence,
+    published_meaning,
+)
+from transforms.depth.interface import ModelInterface, PictureSize
 from transforms.depth.model import (
+    DepthSettings,
     DepthStage,
     ModelChoice,
     Network,
-    check_float32,
-    check_one,
+    NetworkOutput,
+    chosen_outputs,
+    constant_input,
     fixed_size,
+    input_type,
     only_float32,
+    picture_input,
 )
-from transforms.depth.model_files import files_at, local_copy
+from transforms.depth.model_files import check_regular, local_copy
+from transforms.depth.onnx_graph import GraphError, external_files
+from transforms.io.files import exists, is_folder, is_local, join, read_file
+
+GRAPH = "onnx/model.onnx"
+_TYPES = {
+    "float": "float32",
+    "float16": "float16",
+    "double": "float64",
+    "uint8": "uint8",
+    "int32": "int32",
+    "int64": "int64",
+    "bool": "bool",
+}
 
 
 class OnnxModel(ModelChoice):
-    """A model that ONNX Runtime runs. Its weights may lie beside it, in FILE.data or FILE_data."""
+    """A model that ONNX Runtime runs: a file, or a folder as Hugging Face's Hub has it.
+
+    Its weights may lie beside it, in the files that it names itself.
+    """
 
     kind = "onnx"
-    usage = "onnx:FILE.onnx"
+    usage = "onnx:FILE.onnx (or a folder of Hugging Face's Hub)"
     packages = ("onnxruntime",)
 
     @property
     def files(self) -> dict[str, str]:
-        return files_at(self.path, ".data", "_data")
+        try:
+            if not is_folder(self.path):
+                folder, name = posixpath.split(self.path)
+                return self._graph_files(folder, name)
+            described = {
+                name: join(self.path, name)
+                for name in (PROCESSOR, CONFIG)
+                if exists(join(self.path, name))
+            }
+            return described | self._graph_files(self.path, GRAPH)
+        except OSError as error:
+            raise DepthModelError(f"{self.path}: cannot be read: {error}") from error
+
+    def _graph_files(self, root: str, graph: str) -> dict[str, str]:
+        """Returns the paths of a graph and of its weights by their names within `root`."""
+        path = join(root, graph)
+        if not exists(path):
+            raise DepthModelError(f"{path}: no such depth model. Check --depth-model.")
+        check_regular(path)
+        found = {graph: path}
+        for name in sorted(_external_files(path)):
+            inner = PurePosixPath(name)
+            if not inner.parts or inner.is_absolute() or {"..", "\\", ":"} & {*inner.parts, *name}:
+                raise DepthModelError(
+                    f"{path}: keeps weights in {name!r}, which is not in its folder. Export it "
+                    "with its weights beside it."
+                )
+            part = str(PurePosixPath(graph).parent / inner)
+            found[part] = join(root, part)
+            if not exists(found[part]):
+                raise DepthModelError(
+                    f"{found[part]}: there is none, but {graph} keeps weights in it. Put it there."
+                )
+            check_regular(found[part])
+        return found
+
+    @property
+    def published_licence(self) -> str | None:
+        return published_licence(self.path) if is_folder(self.path) else None
+
+    def settled(self, settings: DepthSettings, canvas: PictureSize) -> DepthSettings:
+        """Of a folder: with its processor's size and values where the recipe has none."""
+        if not is_folder(self.path):
+            return settings
+        published, declared = published_input(self.path, canvas), settings.model
+        values = {
+            key: value
+            for key, value in published.model.items()
+            if key not in declared.model_fields_set
+        }
+        if declared.output is None:
+            values["output"] = published_meaning(self.path)
+        try:
+            model = ModelInterface.model_validate(dict(declared) | values)
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+            key = ".".join(str(part) for part in problem["loc"])
+            raise DepthModelError(
+                f"{self}: what {PROCESSOR} and the recipe say do not go together: "
+                f"depth.model.{key}: {problem['msg'][:200]}."
+            ) from error
+        size = settings.input or published.input
+        return settings.model_copy(update={"model": model, "input": size})
 
     def load(self, stage: DepthStage) -> Network:
         try:
@@ -49,24 +146,56 @@ class OnnxModel(ModelChoice):
         if "CUDAExecutionProvider" in usable:
             ort.preload_dlls()  # CUDA's libraries may lie in packages, where only Python finds them
         with local_copy(self.path, self.files) as path:
+            graph = os.path.join(path, GRAPH) if os.path.isdir(path) else path
             try:
-                session = ort.InferenceSession(path, options, providers=providers)
+                session = ort.InferenceSession(graph, options, providers=providers)
             except Exception as error:
                 raise DepthModelError(
                     f"{stage.model}: not an ONNX model that can be loaded: {first_line(error)}."
                 ) from error
-        check_one(stage, "input", [entry.name for entry in session.get_inputs()])
-        check_one(stage, "output", [entry.name for entry in session.get_outputs()])
-        (entry,) = session.get_inputs()
-        check_float32(stage, "float32" if entry.type == "tensor(float)" else entry.type)
-        # ONNX marks dynamic axes by a name or a non-positive number.
-        shape = tuple(
-            side if isinstance(side, int) and side > 0 else None for side in entry.shape or ()
-        )
-        size = stage.input_size(fixed_size(stage, shape))
+        return _network(stage, session)
 
-        def call(values: np.ndarray) -> np.ndarray:
-            (output,) = session.run(None, {entry.name: values})
-            return np.asarray(output)
 
-        return Network(call, size, shape[0])
+def _network(stage: DepthStage, session: Any) -> Network:
+    inputs = {entry.name: entry for entry in session.get_inputs()}
+    pictures = inputs.pop(picture_input(stage, list(inputs)))
+    outputs = chosen_outputs(stage, [entry.name for entry in session.get_outputs()])
+    dtype = input_type(stage, _type(pictures))
+    constants = {}
+    for name, entry in inputs.items():
+        if _type(entry) not in _TYPES.values():
+            raise DepthModelError(
+                f"{stage.model}: the input {name} takes {entry.type}: no numbers."
+            )
+        constants[name] = constant_input(stage, name, _shape(entry), np.dtype(_type(entry)))
+    shape = _shape(pictures)
+    size = stage.input_size(fixed_size(stage, shape))
+
+    def call(values: np.ndarray) -> NetworkOutput:
+        found = session.run(list(outputs.values()), {pictures.name: values, **constants})
+        return NetworkOutput(**dict(zip(outputs, map(np.asarray, found), strict=True)))
+
+    return Network(call, size, shape[0] if shape else None, dtype)
+
+
+def _type(entry: Any) -> str:
+    """Returns the type of an input's numbers as NumPy names it, or ONNX Runtime's own word."""
+    word = str(entry.type)
+    return _TYPES.get(word.removeprefix("tensor(").removesuffix(")"), word)
+
+
+def _shape(entry: Any) -> tuple[int | None, ...] | None:
+    """Returns an input's shape; ONNX marks dynamic axes by a name or a non-positive number."""
+    if not entry.shape:  # of an unknown rank, or one number
+        return None
+    return tuple(side if isinstance(side, int) and side > 0 else None for side in entry.shape)
+
+
+def _external_files(path: str) -> frozenset[str]:
+    try:
+        if not is_local(path):
+            return external_files(read_file(path))
+        with open(path, "rb") as file:
+            return external_files(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except (GraphError, ValueError):  # it is no graph: whoever loads it says so
+        return frozenset()
