@@ -232,7 +232,9 @@ class _ShardChecker:
     def _depths(
         self, chunk: ComposedChunk, encoded: Sequence[bytes], report: ShardReport
     ) -> np.ndarray:
-        """Decodes depth maps, [n, h, w] or [n, h, w, 3]; says which of them are none, or wrong."""
+        """Returns depth maps, [n, h, w] or [n, h, w, 3]: before they were encoded, where that is
+        known, else decoded. Says which of them are none, or wrong.
+        """
         meaning, storage = self._dataset.manifest.depth, self._dataset.recipe.depth
         assert meaning is not None
         drawn = self._drawn(chunk)
@@ -243,19 +245,21 @@ class _ShardChecker:
             except DAMAGE as error:
                 report.add("depth", f"{placement.id}: {error}")
                 continue
-            fault = storage.fault(depths[-1]) if drawn is None else _unlike(depths[-1], drawn[i])
+            if drawn is None:
+                fault = storage.fault(depths[-1])
+            else:
+                read = decode_depth(storage.encode(drawn[i]), storage, meaning)
+                fault = _unlike(depths[-1], read)
             if fault:
                 report.add("depth", f"{placement.id}: {fault}")
-        return np.array(depths)
+        return np.array(depths) if drawn is None else drawn
 
-    def _drawn(self, chunk: ComposedChunk) -> list[np.ndarray] | None:
-        """Depth of backgrounds with foregrounds before them, as it is read again; None: no such."""
-        meaning, storage = self._dataset.manifest.depth, self._dataset.recipe.depth
-        if self._layers is None or meaning is None:
+    def _drawn(self, chunk: ComposedChunk) -> np.ndarray | None:
+        """Depth of backgrounds with foregrounds before them, as it is stored; None: no such."""
+        if self._layers is None:
             return None
         maps = [self._inputs.background_depth(place.background) for place in chunk.spec.placements]
-        drawn = storage.quantise(self._layers.draw(maps, chunk.masks))
-        return [decode_depth(storage.encode(depth), storage, meaning) for depth in drawn]
+        return self._dataset.recipe.depth.quantise(self._layers.draw(maps, chunk.masks))
 
     def _decoded(self, moments: dict[str, Moments], pictures: dict[str, list[bytes]]) -> Tally:
         """Statistics of examples as readers get them; `moments`: before they were encoded."""
@@ -284,9 +288,9 @@ class _ShardChecker:
 
     def _loss(self, kind: str) -> float:
         """How far statistics of a kind may lie from what was counted again."""
-        if kind != "depth":
+        if kind != "depth" or self._layers is not None:
             return 0 if self._same_bytes else _OTHER_VERSION
-        # Of depth alone the values before it was encoded are not known.
+        # Of a network's depth of composites the values before it was encoded are not known.
         if kind not in self._lossy:
             return 0
         return _GREY_LOSS if self._dataset.recipe.depth.channels == 1 else _COLOUR_LOSS
