@@ -16,6 +16,7 @@ from pipeline.inputs import InputFolders, prepare_inputs
 from pipeline.job import Draft
 from pipeline.recipes import load_recipe
 from transforms.compose import compose_chunk
+from transforms.depth import parse_model
 from transforms.elements import Placement
 from transforms.prepared import PreparedInputs
 
@@ -226,3 +227,13 @@ def test_flipped_ones_share_the_places_of_the_others(name: str, tmp_path: Path):
     if name == "living-room":
         ((width, height),) = sizes
         assert 100 <= height <= 120 and abs(width - 70 / 113 * height) < 1.2
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [("living-room", "bicubic"), ("restaurant-mall", "lanczos"), ("office", "bilinear")],
+)
+def test_the_network_sees_pictures_enlarged_as_the_team_did(name: str, method: str):
+    recipe, model = load_recipe(name), parse_model("builtin")
+    assert model is not None
+    assert model.interface(recipe.depth).resize == method

@@ -28,7 +28,8 @@ class BuiltinModel(ModelChoice):
 
     def interface(self, settings: DepthSettings) -> ModelInterface:
         unit = self._declared_unit(settings)
-        return ModelInterface(multiple_of=_MULTIPLE, output="depth", unit=unit)
+        resize = settings.model.resize
+        return ModelInterface(multiple_of=_MULTIPLE, resize=resize, output="depth", unit=unit)
 
     @property
     def published_licence(self) -> str:

@@ -36,7 +36,8 @@ class DenseDepthModel(ModelChoice):
                 f"depth of up to {metres:g} m does not fit into 16 bits in steps of "
                 f"{settings.scale:g} m: set depth.scale larger, such as 0.002."
             )
-        return ModelInterface(multiple_of=_MULTIPLE, output="depth", unit=metres)
+        resize = settings.model.resize
+        return ModelInterface(multiple_of=_MULTIPLE, resize=resize, output="depth", unit=metres)
 
     def _farthest(self) -> float:
         """Returns metres by the name of the file: its content does not say."""

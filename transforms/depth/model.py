@@ -121,11 +121,13 @@ class ModelChoice(abc.ABC):
     def _declared_unit(self, settings: DepthSettings) -> float | None:
         """Returns the recipe's unit, all that it may say of a model whose interface is known."""
         declared = settings.model
-        known = ModelInterface(unit=declared.unit, upsampling=declared.upsampling)
+        known = ModelInterface(
+            unit=declared.unit, upsampling=declared.upsampling, resize=declared.resize
+        )
         if declared not in (known, known.model_copy(update={"output": "depth"})):
             raise UserError(
                 f"the input and output of {self.kind} are known: leave out all of depth.model but "
-                "unit and upsampling."
+                "unit, resize and upsampling."
             )
         return declared.unit
 
