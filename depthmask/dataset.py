@@ -142,8 +142,13 @@ class Examples(Sequence[dict[str, Any]]):
 
     def records(self, shard: ShardEntry, skip: int = 0) -> Iterator[bytes]:
         """The serialised records of a shard, without the first `skip`."""
-        with open_file(self._dataset.file(shard.file)) as file:
-            yield from self._checked(shard, read_records(file, skip))
+        path, count = self._dataset.file(shard.file), skip
+        with open_file(path) as file:
+            for record in self._checked(shard, read_records(file, skip)):
+                count += 1
+                yield record
+        if count != shard.examples:
+            raise self._of_other_length(path, count, shard)
 
     def decode(self, shard: ShardEntry, record: bytes) -> dict[str, Any]:
         """The values of one of its records."""
@@ -157,6 +162,16 @@ class Examples(Sequence[dict[str, Any]]):
             yield from records
         except ValueError as error:
             raise DatasetError(f"{self._dataset.file(shard.file)} is damaged: {error}.") from error
+
+    def _of_other_length(self, path: str, count: int, shard: ShardEntry) -> DatasetError:
+        return DatasetError(
+            f"{path} has {count:,} records, and the manifest says {shard.examples:,}. Repair it "
+            f"with: depthmask verify --repair {self._dataset.path}"
+        )
+
+    def find_records(self) -> None:
+        """Reads where each record begins, so that copies in other processes need not."""
+        _ = self._offsets
 
     @functools.cached_property
     def _offsets(self) -> tuple[array[int], ...]:
@@ -173,9 +188,6 @@ class Examples(Sequence[dict[str, Any]]):
                 file.seek(offset)
                 header = file.read(8)
                 if len(header) < 8:
-                    raise DatasetError(
-                        f"{path} has {number:,} records, and the manifest says {shard.examples:,}. "
-                        "Repair it with: depthmask verify --repair"
-                    )
+                    raise self._of_other_length(path, number, shard)
                 offset += FRAME_BYTES + struct.unpack("<Q", header)[0]
         return offsets

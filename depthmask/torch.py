@@ -7,6 +7,7 @@ them.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ def _examples(
 class MapDataset(torch.utils.data.Dataset[Any]):
     """The examples of a split by number, for samplers such as ``DistributedSampler``.
 
+    Reads at once where each record begins: for what lies afar take `StreamDataset`.
+
     `features`, `decode_depth`: as for `depthmask.load`. `transform` is given each example's
     dictionary, and returns what a batch is made of. Raises DatasetError where there is no such
     dataset, split or feature, and later where a file is damaged.
@@ -47,6 +50,7 @@ class MapDataset(torch.utils.data.Dataset[Any]):
         transform: Transform | None = None,
     ) -> None:
         self._examples = _examples(path, split, features, decode_depth)
+        self._examples.find_records()
         self._transform = transform
 
     def __len__(self) -> int:
@@ -140,7 +144,7 @@ class StreamDataset(torch.utils.data.IterableDataset[Any]):
             start, stop = max(begin - first, 0), min(end - first, shard.examples)
             if start < stop:
                 records = self._examples.records(shard, start)
-                for record, _ in zip(records, range(start, stop), strict=False):
+                for record in itertools.islice(records, stop - start):
                     yield _Item(shard, record)
             first += shard.examples
 

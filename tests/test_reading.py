@@ -13,6 +13,7 @@ import pytest
 import depthmask
 from depthmask.errors import DatasetError
 from depthmask.features import Features
+from depthmask.records import frame_record, unframe_records
 from tests.conftest import make_dataset, run_python
 
 
@@ -96,6 +97,15 @@ def test_a_damaged_shard_is_an_error_that_names_it(dataset: Path, tmp_path: Path
     shard.write_bytes(data[: len(data) // 2])
     with pytest.raises(DatasetError, match=rf"{shard.name} has \d records, and the .* says 7"):
         depthmask.open(copy).examples("test")[6]
+
+
+def test_a_shard_cut_between_records_is_an_error(dataset: Path, tmp_path: Path):
+    copy = Path(shutil.copytree(dataset, tmp_path / "copy"))
+    shard = next(copy.glob("*test*"))
+    *kept, _ = unframe_records(shard.read_bytes())
+    shard.write_bytes(b"".join(map(frame_record, kept)))
+    with pytest.raises(DatasetError, match="has 6 records, and the manifest says 7"):
+        list(depthmask.open(copy).examples("test"))
 
 
 @pytest.mark.parametrize(

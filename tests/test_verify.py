@@ -352,6 +352,15 @@ def test_a_flipped_byte_is_caught(forger: Forger):
     assert SHARD in found["records"][0]
 
 
+def test_a_flipped_byte_ends_no_check_of_depth(depth_forger: Forger, with_depth: Path):
+    data = bytearray((depth_forger.path / SHARD).read_bytes())
+    data[100] ^= 1
+    (depth_forger.path / SHARD).write_bytes(data)
+    found = failures(depth_forger.path, f"keras:{with_depth.parent / 'm.keras'}")
+    assert "wrong data checksum" in found["depth"][0]
+    assert found.keys() == {"files", "records", "depth", "readers"}
+
+
 def test_a_missing_shard_is_caught(forger: Forger):
     (forger.path / SHARD).unlink()
     assert failures(forger.path) == {"files": (f"{SHARD} is missing",)}

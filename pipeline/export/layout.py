@@ -242,7 +242,13 @@ def _depth_text(depth: Mapping[str, Any]) -> str:
         what += " on the colours of plasma" if depth["storage"] == "plasma8" else ""
     else:
         what += f": stored values × {depth['scale']:g}, in {depth['unit'] or 'no unit'}"
-    return f"{what}. It is by {depth['model']}. `depth.json` says the same."
+    if depth["model"]:
+        by = f"It is by {depth['model']}."
+    elif depth["storage"] in ("norm8", "plasma8"):
+        by = "It was measured; what is unknown counts as 0 there, and cannot be told from it."
+    else:
+        by = "It was measured: 0 is unknown."
+    return f"{what}. {by} `depth.json` says the same."
 
 
 def line(separator: str, *values: object) -> bytes:

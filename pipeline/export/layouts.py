@@ -1,4 +1,4 @@
-"""The layouts by name: those of the five published datasets, and two for any dataset."""
+"""The layouts by name: those of the five published datasets, and three for any dataset."""
 
 from __future__ import annotations
 
@@ -88,7 +88,6 @@ Without depthmask, the same by hand:
 
 ```python
 import io
-import bisect
 import json
 
 import numpy as np
@@ -124,7 +123,7 @@ def decode(sample):
 
     def check(self, dataset: Dataset, source: PreparedSource) -> None:
         super().check(dataset, source)
-        if "inputs" in dataset.recipe.splits.fractions:
+        if "inputs" in dataset.recipe.splits.names:
             raise UserError("layout webdataset has inputs.tar: name the split inputs otherwise.")
 
 
@@ -188,7 +187,7 @@ examples = load_dataset("imagefolder", data_dir="SPLIT", split="train")
     def check(self, dataset: Dataset, source: PreparedSource) -> None:
         super().check(dataset, source)
         taken = {"backgrounds", "foregrounds", "foreground_masks"}
-        for split in taken & dataset.recipe.splits.fractions.keys():
+        for split in taken & set(dataset.recipe.splits.names):
             raise UserError(f"layout folder has a folder {split}: name that split otherwise.")
 
 

@@ -160,12 +160,14 @@ with open("DepthMapDataSet.csv", newline="") as index:
 
     def check(self, dataset: Dataset, source: PreparedSource) -> None:
         super().check(dataset, source)
-        for split in dataset.recipe.splits.fractions:
-            if split.capitalize() == "Sample":
+        taken = {"Sample"}
+        for split in dataset.recipe.splits.names:
+            if split.capitalize() in taken:
                 raise UserError(
-                    f"layout monodepthmask has a {self._INDEX}Sample.csv of its own: name the "
-                    "split sample otherwise."
+                    f"layout monodepthmask has another {self._INDEX}{split.capitalize()}.csv: name "
+                    f"the split {split} otherwise."
                 )
+            taken.add(split.capitalize())
         labels: dict[str, str] = {}
         names: dict[str, str] = {}
         for picture in source.backgrounds:
@@ -387,7 +389,8 @@ from PIL import Image
 files = zipfile.ZipFile("depth_mask_dataset.zip")
 labels = csv.reader(io.TextIOWrapper(files.open("data_label.txt")), delimiter="\\t")
 backgrounds = itertools.groupby(labels, lambda label: label[0].split("/")[2])
-for batch, (background, rows) in enumerate(backgrounds, start=1):
+for background, rows in backgrounds:
+    batch = int(background.removeprefix("bg"))
     depths = np.load(f"data/fg_bg_depth/depthmap_output_batch{batch}.npz")["output"]
     for depth, (image_path, mask_path, x, y, width, height) in zip(depths, rows, strict=True):
         image = np.asarray(Image.open(files.open(image_path)))

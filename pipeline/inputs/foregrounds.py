@@ -64,10 +64,16 @@ def prepare_foreground(
     drawing = recipe.drawing
     cutout = drawing.resize(cutout, *_scaled((width, height), largest))
     if not drawing.levels.apply(cutout.mask).any():
-        raise BadPicture(
-            f"has no mask pixel of at least {recipe.masks.binary_threshold or 1}",
-            "Cut it out anew, or set masks.threshold lower.",
-        )
+        least = recipe.masks.binary_threshold
+        if recipe.masks.source == "colour":
+            remedy = "Widen masks.range, or take masks from its transparency by masks.source=alpha."
+        elif recipe.masks.without_black:
+            remedy = "Set masks.without_black to false, if it is to be black."
+        elif least is None:
+            remedy = "Cut it out anew."
+        else:
+            remedy = "Cut it out anew, or set masks.threshold lower."
+        raise BadPicture(f"has no mask pixel of at least {least or 1}", remedy)
     dull = dullness(np.asarray(cutout.colour.convert("RGB"))[np.asarray(cutout.alpha) >= 128])
     if dull in ("nearly black", "nearly white"):
         warn(f"comes out {dull}", "Look whether it should.")

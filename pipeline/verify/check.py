@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# What reading bytes that may be anything raises; SyntaxError is Pillow's, of broken pictures.
+DAMAGE = (OSError, ValueError, LookupError, OverflowError, SyntaxError)
 # Problems of a check that its text shows.
 _SHOWN = 5
 

@@ -6,6 +6,7 @@ A map that a network estimated follows from nothing else that the dataset holds.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from depthmask.errors import DepthModelError
 from depthmask.manifest import DepthMeaning, ShardEntry
 from depthmask.records import parse_example, read_records
 from pipeline.dataset import Dataset, DepthInfo, in_proportion, open_dataset
+from pipeline.verify.check import DAMAGE
 from pipeline.verify.planned import planned_placements
 from transforms.codecs import open_image
 from transforms.depth import (
@@ -126,11 +128,18 @@ class _Look:
 
     def compare(self, shard: ShardEntry, placements: tuple[Placement, ...]) -> None:
         """Compares the first examples of a shard with what the model makes of them."""
+        try:
+            with open_file(self._dataset.file(shard.file)) as file:
+                records = read_records(file)
+                for few in self._few(placements):
+                    self._compare(few, [*itertools.islice(records, len(few))])
+        except DAMAGE as error:
+            self.problems.append(f"{shard.file}: {error}")
+
+    def _compare(self, placements: tuple[Placement, ...], records: list[bytes]) -> None:
         depths = self._estimate(placements)
         finite = np.isfinite(depths).all(axis=(1, 2))
         made = self._storage.quantise(np.where(finite[:, None, None], depths, 0))
-        with open_file(self._dataset.file(shard.file)) as file:
-            records = list(itertools.islice(read_records(file), len(placements)))
         for placement, record, is_finite, again in zip(
             placements, records, finite, made, strict=False
         ):
@@ -141,12 +150,20 @@ class _Look:
 
     def see_fail(self, placements: tuple[Placement, ...]) -> None:
         """Looks whether the model fails on examples that are left out because it did."""
-        depths = self._estimate(placements)
-        finite = np.isfinite(depths).all(axis=(1, 2))
-        stored = self._storage.quantise(np.where(finite[:, None, None], depths, 0))
-        for placement, is_good in zip(placements, finite & ~is_flat(stored), strict=True):
-            if is_good:
-                self.problems.append(f"{placement.id}: is left out, and its model estimates it")
+        for few in self._few(placements):
+            depths = self._estimate(few)
+            finite = np.isfinite(depths).all(axis=(1, 2))
+            stored = self._storage.quantise(np.where(finite[:, None, None], depths, 0))
+            for placement, is_good in zip(few, finite & ~is_flat(stored), strict=True):
+                if is_good:
+                    self.problems.append(f"{placement.id}: is left out, and its model estimates it")
+
+    def _few(self, placements: tuple[Placement, ...]) -> Iterator[tuple[Placement, ...]]:
+        """Yields as many placements at a time as memory is for, whatever the recipe says."""
+        shards = self._draft.recipe.shards.model_copy(update={"chunk": None})
+        step = self._draft.recipe.model_copy(update={"shards": shards}).chunk_examples
+        for start in range(0, len(placements), step):
+            yield placements[start : start + step]
 
     def _estimate(self, placements: tuple[Placement, ...]) -> np.ndarray:
         from transforms.compose import compose_chunk

@@ -118,5 +118,7 @@ class _Eye:
 
 
 def _differ(found: np.ndarray, wanted: np.ndarray, codec: str) -> bool:
+    if found.shape != wanted.shape:
+        return True
     levels = np.abs(found.astype(np.int16) - wanted)
     return bool(levels.max() > (_LEVELS if codec == "jpeg" else 0))

@@ -22,9 +22,10 @@ from depthmask.manifest import BACKGROUND_DEPTHS, INDEX, ShardEntry
 from depthmask.records import parse_example, read_records
 from depthmask.tally import Moments, Tally
 from pipeline.dataset import Dataset, open_dataset
+from pipeline.verify.check import DAMAGE
 from pipeline.verify.depth import decode_depth
 from transforms.codecs import channels_last, decode_jpeg, encoder_versions, open_image
-from transforms.depth import Layers
+from transforms.depth import Layers, is_flat
 from transforms.elements import ChunkSpec, ComposedChunk, Placement, ShardKey
 from transforms.index import index_rows
 from transforms.io.files import open_file
@@ -39,8 +40,6 @@ _MEANING = {
 # How far means and standard deviations may lie from those before pictures were encoded: of grey
 # depth, of depth in colours, which JPEG keeps at half the size, and where versions differ.
 _GREY_LOSS, _COLOUR_LOSS, _OTHER_VERSION = 0.004, 0.03, 0.002
-# What reading bytes that may be anything raises; SyntaxError is Pillow's, of broken pictures.
-DAMAGE = (OSError, ValueError, LookupError, OverflowError, SyntaxError)
 
 
 @dataclass
@@ -117,11 +116,25 @@ class _ShardChecker:
                     self._check_chunk(spec, records, report, limit is None)
                 if limit is None and any(True for _ in records):
                     report.add("records", f"{shard.file}: has more records than examples")
+                if limit is None and self._layers is not None:
+                    self._check_left_out(shard, report)
         except DAMAGE as error:
             report.add("records", f"{shard.file}: after {report.examples:,} examples: {error}")
         if limit is None and "records" not in report.problems:
             self._check_tally(shard, report)
         return report
+
+    def _check_left_out(self, shard: ShardEntry, report: ShardReport) -> None:
+        """Looks whether there really is no depth for what was left out for want of it."""
+        left_out = {example.id for example in shard.tally.left_out}
+        for key in self._plan.chunk_keys(ShardKey(shard.split, shard.number)) if left_out else ():
+            placements = self._plan.chunk(key).placements
+            claimed = tuple(each for each in placements if each.id in left_out)
+            drawn = self._drawn(self._compose(ChunkSpec(key, claimed))) if claimed else None
+            if drawn is not None:
+                for placement, flat in zip(claimed, is_flat(drawn), strict=True):
+                    if not flat:
+                        report.add("depth", f"{placement.id}: is left out, and there is depth")
 
     def _specs(self, shard: ShardEntry, limit: int | None) -> Iterator[ChunkSpec]:
         """Yields the chunks of a shard, or of its first examples, without those left out."""
@@ -306,7 +319,8 @@ def _unlike(found: np.ndarray, drawn: np.ndarray) -> str | None:
 
 
 def _agree(found: Moments, stated: Moments, loss: float) -> bool:
-    if not loss or (found.images, found.pixels) != (stated.images, stated.pixels):
+    counts = [(each.images, each.pixels, each.peak, len(each.sums)) for each in (found, stated)]
+    if not loss or counts[0] != counts[1]:
         return found == stated
     return all(
         abs(a - b) <= loss

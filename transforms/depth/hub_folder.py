@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -23,6 +23,9 @@ PROCESSOR, CONFIG, CARD = "preprocessor_config.json", "config.json", "README.md"
 _MAX_BYTES = 2**20
 # Pillow's numbers of filters.
 _FILTERS: dict[int, Resize] = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
+_Side = Annotated[int, Field(ge=1, le=8192)]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _LICENCE = re.compile(r"[\w .,:/+()-]{1,100}")
 
 
@@ -37,8 +40,8 @@ class PublishedInput:
 class _Size(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    height: int = Field(ge=1, le=8192)
-    width: int = Field(ge=1, le=8192)
+    height: _Side
+    width: _Side
 
 
 class _Processor(BaseModel):
@@ -49,16 +52,16 @@ class _Processor(BaseModel):
     image_processor_type: str | None = None
     feature_extractor_type: str | None = None
     do_resize: bool | None = True
-    size: _Size | int | None = None
+    size: _Size | _Side | None = None
     resample: int | None = None
     keep_aspect_ratio: bool | None = False
-    ensure_multiple_of: float | None = 1
-    size_divisor: int | None = None
+    ensure_multiple_of: float | None = Field(1, ge=1, le=512, allow_inf_nan=False)
+    size_divisor: int | None = Field(None, ge=1, le=512)
     do_rescale: bool | None = True
     rescale_factor: float | None = Field(None, gt=0, le=1)
     do_normalize: bool | None = None
-    image_mean: tuple[float, float, float] | None = Field(None, strict=False)
-    image_std: tuple[float, float, float] | None = Field(None, strict=False)
+    image_mean: tuple[_Finite, _Finite, _Finite] | None = Field(None, strict=False)
+    image_std: tuple[_Positive, _Positive, _Positive] | None = Field(None, strict=False)
     do_pad: bool | None = None
     do_center_crop: bool | None = False
     do_flip_channel_order: bool | None = False
@@ -106,7 +109,10 @@ def _published_input(processor: _Processor, canvas: PictureSize) -> PublishedInp
     model: dict[str, Any] = {"layout": "nchw", **_values(processor)}
     if not processor.do_resize:
         return PublishedInput(model, canvas)
-    resize = _FILTERS.get(processor.resample or (3 if family == "DPT" else 2))
+    number = processor.resample
+    if number is None:
+        number = 3 if family == "DPT" else 2
+    resize = _FILTERS.get(number)
     if resize is None:
         raise _UnknownError(f"the filter {processor.resample} is not known")
     if family == "GLPN":

@@ -77,7 +77,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
                 raise GraphError("cut off")
             yield tag >> 3, data[at : at + size]
             at += size
-        else:
+        elif kind not in (3, 4):  # a group's fields, which may be any, are looked at too
             raise GraphError(f"no field has the type {kind}")
     if at > len(data):
         raise GraphError("cut off")
