@@ -42,9 +42,6 @@ class Session:
     """A command that runs in a session of its own; whatever is left of it ends with the block."""
 
     def __init__(self, command: Sequence[str], **options: Any) -> None:
-        # What runs in the background of a shell ignores Ctrl-C, and so would what it starts.
-        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
         output, name = tempfile.mkstemp(prefix="session-")
         self._output = Path(name)
         self.began = self._signalled = time.monotonic()
