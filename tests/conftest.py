@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[1]
 TORCH = Path(os.environ.get("TORCH", ROOT / ".torch")) / "bin" / "python"
 SMALL = (
     *("canvas.width=48", "canvas.height=40", "placements.per_pair=3"),
-    *("shards.examples=20", "shards.chunk=7", "depth.model.output=depth"),
+    *("shards.examples=20", "shards.chunk=7"),
 )
 ONE_WORKER = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
 
@@ -81,12 +81,16 @@ def make_dataset(
     options: tuple[str, ...] = ONE_WORKER,
     restart: bool = False,
 ) -> Path:
-    """Runs the main job on a 48×40 canvas, three places a pair and flip, small shards."""
+    """Runs the main job on a 48×40 canvas, three places a pair and flip, small shards.
+
+    The depth that a model of `keras:` or `onnx:` gives is depth.
+    """
+    declared = ["depth.model.output=depth"] if ":" in (depth_model or "") else []
     request = Request.of(
         folders.backgrounds,
         folders.foregrounds,
         masks=folders.masks,
-        settings=[*SMALL, *settings],
+        settings=[*SMALL, *declared, *settings],
         depth_model=depth_model,
     )
     generate(request, output, options, restart)

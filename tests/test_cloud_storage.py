@@ -96,7 +96,7 @@ def test_a_dataset_is_made_read_and_verified_where_it_is(
     made = "gs://bucket/made"
     make_dataset(remote, made, depth_model="keras:gs://bucket/model.keras")
     assert remote_bytes(made) == expected
-    assert not any(check.problems for check in verify_dataset(made))
+    assert [check for check in verify_dataset(made) if check.problems] == []
     read, local = (depthmask.load(str(path), "train") for path in (made, tmp_path / "made"))
     for one, other in zip(read, local, strict=True):
         assert all(np.array_equal(one[name], other[name]) for name in other)

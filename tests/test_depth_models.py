@@ -433,7 +433,7 @@ def test_what_a_folder_says_is_printed_with_the_recipe(
         ({**DPT, "do_pad": True}, "padded pictures are not known"),
         ({**DPT, "resample": 4}, "the filter 4 is not known"),
         ({**DPT, "size": {"shortest_edge": 5}}, "preprocessor_config.json: size"),
-        ({**DPT, "image_std": [0, 1, 1]}, "do not go together: depth.model.std"),
+        ({**DPT, "image_std": [0, 1, 1]}, "preprocessor_config.json: image_std.0"),
         ({**DPT, "image_mean": None}, "lacks image_mean"),
         ([1, 2], "no JSON object"),
     ],
@@ -464,7 +464,10 @@ def test_the_card_names_the_models_licence(folders: InputFolders, with_depth: Pa
     request = Request.of(
         folders.backgrounds,
         folders.foregrounds,
-        settings=[*SMALL, "placements.per_pair=1", "placements.flip=none"],
+        settings=[
+            *SMALL,
+            *("placements.per_pair=1", "placements.flip=none", "depth.model.output=depth"),
+        ],
         depth_model=f"keras:{with_depth.parent / 'm.keras'}",
         depth_model_licence="CC-BY-NC-4.0",
     )

@@ -32,7 +32,7 @@ def two_metres(folders: InputFolders, tmp_path_factory: pytest.TempPathFactory) 
         folders.backgrounds,
         folders.foregrounds,
         background_depths=root / "depth",
-        settings=SMALL,
+        settings=[*SMALL, "depth.model.output=depth"],
     )
     generate(request, root / "made", ONE_WORKER)
     return root / "made"

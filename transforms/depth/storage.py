@@ -129,7 +129,8 @@ class DepthStorage(BaseModel):
         return float(np.mean((steps > _MAX_16_BITS) | (steps < 0.5)))
 
     def fault(self, stored: np.ndarray) -> str | None:
-        """Returns what is wrong with a stored map, [h, w, C], or None if nothing is."""
+        """Returns what is wrong with a stored map, [h, w] or [h, w, C], or None if nothing is."""
+        stored = stored if stored.ndim == 3 else stored[..., None]
         if is_flat(stored[None]).all():
             return FLAT
         if self.absolute:
