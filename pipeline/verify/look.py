@@ -20,6 +20,7 @@ from pipeline.verify.planned import planned_placements
 from transforms.codecs import to_image
 from transforms.cutout import paste_mask
 from transforms.elements import Placement
+from transforms.io.files import read_file
 from transforms.prepared import PreparedInputs, PreparedSource
 from transforms.quiet import quiet_stderr
 
@@ -50,7 +51,7 @@ def look_at_examples(path: str, examples: int) -> Looked:
     eye = _Eye(dataset)
     count, problems = 0, []
     try:
-        decode = decoder(open_for_reading(path), decode_depth=False)
+        decode = decoder(open_for_reading(path, read_file), decode_depth=False)
     except DatasetError as error:
         return Looked(0, (str(error),))
     for shard, wanted in in_proportion(dataset, examples):
