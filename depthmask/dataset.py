@@ -10,15 +10,16 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, BinaryIO, SupportsIndex
 
-from depthmask.decoding import Decoder
 from depthmask.errors import DatasetError
 from depthmask.features import Features
 from depthmask.files import join, open_file, path_of, read_file
 from depthmask.manifest import FEATURES, MANIFEST, Manifest, ShardEntry
-from depthmask.records import FRAME_BYTES, read_records
 from depthmask.tally import Moments
+
+if TYPE_CHECKING:  # Pillow and protobuf: who reads with TensorFlow may lack them
+    from depthmask.decoding import Decoder
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class Dataset:
 
     def decoder(self, features: Sequence[str] | None, *, decode_depth: bool = True) -> Decoder:
         """What decodes a record to some features, None: to all. Raises DatasetError."""
+        from depthmask.decoding import Decoder
+
         names = self.names(features)
         return Decoder(self.features, names, self.manifest.depth if decode_depth else None)
 
@@ -135,7 +138,7 @@ class Examples(Sequence[dict[str, Any]]):
         begin = self._offsets[at][index - self._ends[at] + shard.examples]
         with open_file(self._dataset.file(shard.file)) as file:
             file.seek(begin)
-            record = next(self._checked(shard, read_records(file)), None)
+            record = next(self._checked(shard, file, 0), None)
         if record is None:
             raise DatasetError(f"{self._dataset.file(shard.file)} is shorter than it was.")
         return self.decode(shard, record)
@@ -144,7 +147,7 @@ class Examples(Sequence[dict[str, Any]]):
         """The serialised records of a shard, without the first `skip`."""
         path, count = self._dataset.file(shard.file), skip
         with open_file(path) as file:
-            for record in self._checked(shard, read_records(file, skip)):
+            for record in self._checked(shard, file, skip):
                 count += 1
                 yield record
         if count != shard.examples:
@@ -157,9 +160,11 @@ class Examples(Sequence[dict[str, Any]]):
         except ValueError as error:
             raise DatasetError(f"{self._dataset.file(shard.file)}: {error}.") from error
 
-    def _checked(self, shard: ShardEntry, records: Iterator[bytes]) -> Iterator[bytes]:
+    def _checked(self, shard: ShardEntry, file: BinaryIO, skip: int) -> Iterator[bytes]:
+        from depthmask.records import read_records
+
         try:
-            yield from records
+            yield from read_records(file, skip)
         except ValueError as error:
             raise DatasetError(f"{self._dataset.file(shard.file)} is damaged: {error}.") from error
 
@@ -179,6 +184,8 @@ class Examples(Sequence[dict[str, Any]]):
         return tuple(self._read_offsets(shard) for shard in self.shards)
 
     def _read_offsets(self, shard: ShardEntry) -> array[int]:
+        from depthmask.records import FRAME_BYTES
+
         path = self._dataset.file(shard.file)
         offsets = array("q")
         offset = 0
