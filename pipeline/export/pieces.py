@@ -9,7 +9,6 @@ the container, each after its place among all that does, and in that order::
 
 from __future__ import annotations
 
-import contextlib
 import json
 import operator
 import struct
@@ -23,14 +22,14 @@ from depthmask.features import Features
 from depthmask.manifest import BACKGROUNDS, FOREGROUNDS, DepthMeaning, crc_text
 from depthmask.records import frame_record, parse_example, read_records
 from pipeline.export.grid import Grid
-from pipeline.export.joining import PLACE, CheckedFile, join_container
+from pipeline.export.joining import PLACE, join_container
 from pipeline.export.layout import Example, Facts, File, InputPicture, Layout
 from pipeline.export.layouts import LAYOUTS
 from pipeline.export.pictures import Picture, fit_depth, fit_picture
 from pipeline.export.zips import zip_file
 from pipeline.run import EXPORT, Workspace
 from transforms.elements import ChunkKey, OutputFile, Part, ShardKey
-from transforms.io.files import WrittenFile, create_file, join, open_file
+from transforms.io.files import WrittenFile, join, open_file, sync_files, write_file
 from transforms.parts import PartStore
 
 # Examples a piece, at most, and bytes of their records, about: a piece's are held in memory.
@@ -232,26 +231,22 @@ def _pictures(job: ExportJob, encoded: Mapping[str, bytes]) -> dict[str, Picture
 def make_piece(job: ExportJob, key: ChunkKey) -> Piece:
     """Writes the files of a chunk, and their description last."""
     stem = job.new_stem(key)
-    writers: dict[str, _PartWriter] = {}
+    # In memory, like the examples: there may be more containers than files can be open.
+    records: dict[str, list[bytes]] = {}
     loose_files = loose_bytes = 0
-    with contextlib.ExitStack() as stack:
-        for placed in piece_files(job, key):
-            file = placed.file
-            if file.container is None:
-                with create_file(join(job.output, *file.name.split("/"))) as stream:
-                    stream.write(file.data)
-                loose_files += 1
-                loose_bytes += len(file.data)
-                continue
-            if file.container not in writers:
-                path = _path(stem, len(writers))
-                deflated = job.layout.deflated
-                writers[file.container] = _PartWriter(file.container, path, deflated, stack)
-            writers[file.container].add(placed)
+    for placed in piece_files(job, key):
+        file = placed.file
+        if file.container is None:
+            write_file(join(job.output, *file.name.split("/")), [file.data])
+            loose_files += 1
+            loose_bytes += len(file.data)
+            continue
+        data = struct.pack(PLACE, placed.place) + _in_container(file, job.layout.deflated)
+        records.setdefault(file.container, []).append(frame_record(data))
     description = {
         "parts": [
-            [name, writer.files, writer.stream.bytes, writer.stream.crc32c]
-            for name, writer in writers.items()
+            [name, len(mine), sum(map(len, mine)), write_file(_path(stem, number), mine)]
+            for number, (name, mine) in enumerate(records.items())
         ],
         "loose_files": loose_files,
         "loose_bytes": loose_bytes,
@@ -265,32 +260,16 @@ def _path(stem: str, number: int) -> str:
     return f"{stem}-{number}.tfrecord"
 
 
-class _PartWriter:
-    """Writes a piece's part of one container."""
-
-    def __init__(
-        self, container: str, path: str, deflated: bool, stack: contextlib.ExitStack
-    ) -> None:
-        self._kind = container.rsplit(".", 1)[-1]
-        self.stream = CheckedFile(stack.enter_context(create_file(path)))
-        self.files = 0
-        self._deflated = deflated
-
-    def add(self, placed: PlacedFile) -> None:
-        place, data = struct.pack(PLACE, placed.place), self._in_container(placed.file)
-        self.stream.write(frame_record(place + data))
-        self.files += 1
-
-    def _in_container(self, file: File) -> bytes:
-        """Returns what the container has of a file."""
-        match self._kind:
-            case "zip":
-                return zip_file(file.name, file.data, self._deflated and not file.group)
-            case "tar":
-                padding = bytes(-len(file.data) % tarfile.BLOCKSIZE)
-                return b"".join((_tar_header(file), file.data, padding))
-            case _:
-                return file.data
+def _in_container(file: File, deflated: bool) -> bytes:
+    """Returns what its container has of a file."""
+    match str(file.container).rsplit(".", 1)[-1]:
+        case "zip":
+            return zip_file(file.name, file.data, deflated and not file.group)
+        case "tar":
+            padding = bytes(-len(file.data) % tarfile.BLOCKSIZE)
+            return b"".join((_tar_header(file), file.data, padding))
+        case _:
+            return file.data
 
 
 def _tar_header(file: File) -> bytes:
@@ -306,9 +285,11 @@ def finish_export(
     containers: Iterable[OutputFile],
     pieces: Iterable[Piece],
 ) -> None:
-    """Writes export.json. Harmless to repeat."""
+    """Writes export.json, once all containers are on the disk. Harmless to repeat."""
     workspace = Workspace(job.output, EXPORT).of_run(provenance)
     workspace.check()
+    files = sorted(containers, key=operator.attrgetter("name"))
+    sync_files(workspace.path(file.name) for file in files)
     loose = {piece.key: (piece.loose_files, piece.loose_bytes) for piece in pieces}
     description = {
         "provenance": provenance,
@@ -320,7 +301,7 @@ def finish_export(
                 "bytes": file.written[0].bytes,
                 "crc32c": crc_text(file.written[0].crc32c),
             }
-            for file in sorted(containers, key=operator.attrgetter("name"))
+            for file in files
         ],
         "in_folders": {
             "files": sum(count for count, _ in loose.values()),
