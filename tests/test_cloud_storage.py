@@ -10,6 +10,7 @@ from pathlib import Path
 import google_crc32c
 import keras
 import numpy as np
+import onnx
 import pytest
 from apache_beam.io.filesystems import FileSystems
 
@@ -18,13 +19,15 @@ from depthmask.errors import RunError, UserError
 from depthmask.tally import Tally
 from pipeline.export import export_dataset
 from pipeline.inputs import InputFolders
+from pipeline.recipes import load_recipe
 from pipeline.repair import repair
 from pipeline.run.lock import OutputLock
 from pipeline.run.options import pipeline_options
 from pipeline.verify import verify_dataset
 from tests.cloud_storage import EMULATOR, FaultyProxy, cloud_storage
 from tests.conftest import ONE_WORKER, file_bytes, make_dataset
-from transforms.depth import DepthModel
+from transforms.depth import DepthModel, PictureSize, parse_model
+from transforms.depth.model import DepthStage
 from transforms.elements import ChunkKey, EncodedChunk, Shard, ShardKey
 from transforms.io import files, gcs
 from transforms.io.files import WrittenFile, join_files, list_files, read_file, write_file
@@ -100,6 +103,35 @@ def test_a_dataset_is_made_read_and_verified_where_it_is(
     read, local = (depthmask.load(str(path), "train") for path in (made, tmp_path / "made"))
     for one, other in zip(read, local, strict=True):
         assert all(np.array_equal(one[name], other[name]) for name in other)
+
+
+def test_a_model_comes_with_the_weights_beside_it(storage: FaultyProxy, tmp_path: Path):
+    graph = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["": 18]> g (float[N,H,W,3] x) => (float[N,H,W] d)'
+        "<int64[1] axes = {3}> { grey = ReduceMean<keepdims=0>(x, axes) d = Add(grey, weight) }"
+    )
+    weight = np.random.default_rng(1).random((8, 8), np.float32)
+    graph.graph.initializer.append(onnx.numpy_helper.from_array(weight, "weight"))
+    (tmp_path / "net").mkdir()
+    onnx.save_model(
+        graph,
+        tmp_path / "net" / "m.onnx",
+        save_as_external_data=True,
+        location="weights_1",
+        size_threshold=0,
+    )
+    assert weight.tobytes() in (tmp_path / "net" / "weights_1").read_bytes()
+    remote = upload(str(tmp_path / "net"), "gs://bucket/net")
+    models = [parse_model(f"onnx:{folder}/m.onnx") for folder in (tmp_path / "net", remote)]
+    depth = load_recipe("default", ["depth.model.output=depth"]).depth
+    pictures = np.full((2, 8, 8, 3), 51, np.uint8)
+    canvas = PictureSize(width=8, height=8)
+    made = [DepthStage.of(model, depth, canvas).load().predict(pictures) for model in models]
+    np.testing.assert_allclose(made[1], weight + np.float32(0.2) * np.ones((2, 8, 8)), rtol=1e-5)
+    np.testing.assert_array_equal(*made)
+    whole = models[1].identity()
+    write_file(f"{remote}/weights_1", [weight[::-1].tobytes()])
+    assert models[1].identity() != whole
 
 
 def test_pictures_are_read_there_once_and_then_from_a_copy(storage: FaultyProxy, dataset: Path):
