@@ -29,6 +29,7 @@ setup(
         "protobuf>=4.25",
         "pydantic>=2.7,<3",
         "pyyaml>=6",
+        "shtab>=1.13",
         "tensorflow>=2.16,<3",
         "tqdm>=4.66",
     ],

@@ -476,6 +476,25 @@ class Schema(Command):
         return 0
 
 
+class Completion(Command):
+    """depthmask completion"""
+
+    help = "print what a shell completes this command by"
+    description = (
+        'Prints a script for a shell. bash and zsh: eval "$(depthmask completion bash)"; fish: '
+        "depthmask completion fish | source."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("shell", choices=("bash", "zsh", "fish"))
+
+    def run(self, arguments: Namespace) -> int:
+        from pipeline.completion import completion_script
+
+        print(completion_script(_parser(list(COMMANDS)), arguments.shell))
+        return 0
+
+
 COMMANDS: dict[str, Command] = {
     "samples": Samples(),
     "generate": Generate(),
@@ -487,6 +506,7 @@ COMMANDS: dict[str, Command] = {
     "export": Export(),
     "convert": Convert(),
     "schema": Schema(),
+    "completion": Completion(),
 }
 
 
