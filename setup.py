@@ -36,6 +36,8 @@ setup(
     extras_require={
         # For gs:// and Dataflow.
         "gcp": ["apache-beam[gcp]>=2.72,<3"],
+        # Its wheels hold x265, under GPL-2.0.
+        "heic": ["pillow-heif>=1.0"],
         "onnx": ["onnxruntime>=1.21"],
         # For `depthmask convert` alone.
         "torch": [
