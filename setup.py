@@ -19,7 +19,7 @@ setup(
         "transforms.depth": ["*.keras"],
     },
     install_requires=[
-        "apache-beam[gcp]>=2.72,<3",
+        "apache-beam>=2.72,<3",
         "google-cloud-storage>=2.18",
         "google-crc32c>=1.5",
         "h5py>=3.10",
@@ -29,10 +29,15 @@ setup(
         "protobuf>=4.25",
         "pydantic>=2.7,<3",
         "pyyaml>=6",
+        "shtab>=1.13",
         "tensorflow>=2.16,<3",
         "tqdm>=4.66",
     ],
     extras_require={
+        # For gs:// and Dataflow.
+        "gcp": ["apache-beam[gcp]>=2.72,<3"],
+        # Its wheels hold x265, under GPL-2.0.
+        "heic": ["pillow-heif>=1.0"],
         "onnx": ["onnxruntime>=1.21"],
         # For `depthmask convert` alone.
         "torch": [
@@ -46,7 +51,7 @@ setup(
         "remote": ["fsspec>=2024.2", "gcsfs>=2024.2", "s3fs>=2024.2"],
         # Its last release loads under TensorFlow 2.17, and that holds the others back.
         "tensorflow-io": [
-            "apache-beam[gcp]==2.72.0",
+            "apache-beam==2.72.0",
             "google-cloud-storage<3",
             "numpy<2",
             "protobuf<5",

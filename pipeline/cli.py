@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 import argparse
 import contextlib
+import json
 import logging
 import os
 import sys
@@ -456,6 +457,44 @@ class Convert(Command):
         return 0
 
 
+class Schema(Command):
+    """depthmask schema"""
+
+    help = "print the JSON schema of recipes, for editors"
+    description = (
+        "Prints the JSON schema of recipe files. Editors that heed a file's first line "
+        "'# yaml-language-server: $schema=FILE' complete and explain its keys by it."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        pass
+
+    def run(self, arguments: Namespace) -> int:
+        from pipeline.recipes import recipe_schema
+
+        print(json.dumps(recipe_schema(), indent=2))
+        return 0
+
+
+class Completion(Command):
+    """depthmask completion"""
+
+    help = "print what a shell completes this command by"
+    description = (
+        'Prints a script for a shell. bash and zsh: eval "$(depthmask completion bash)"; fish: '
+        "depthmask completion fish | source."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("shell", choices=("bash", "zsh", "fish"))
+
+    def run(self, arguments: Namespace) -> int:
+        from pipeline.completion import completion_script
+
+        print(completion_script(_parser(list(COMMANDS)), arguments.shell))
+        return 0
+
+
 COMMANDS: dict[str, Command] = {
     "samples": Samples(),
     "generate": Generate(),
@@ -466,6 +505,8 @@ COMMANDS: dict[str, Command] = {
     "gallery": Gallery(),
     "export": Export(),
     "convert": Convert(),
+    "schema": Schema(),
+    "completion": Completion(),
 }
 
 

@@ -6,7 +6,9 @@ import io
 import itertools
 import json
 import os
+import re
 import struct
+import sys
 import unicodedata
 import warnings
 import zlib
@@ -17,9 +19,12 @@ import pytest
 from PIL import Image, features
 
 from depthmask.errors import UserError
+from pipeline.inputs import folders
+from pipeline.inputs.decoding import reads_heif
 from pipeline.inputs.findings import log_findings
 from pipeline.inputs.folders import find_pictures, safe_name
 from tests.drawn import World, ball, png, png_chunk, rgba, tiff, told, wall
+from tests.test_input_colour import ADOBE, converted, rgb_profile
 
 
 @pytest.fixture
@@ -182,7 +187,9 @@ KINDS = {
     **dict.fromkeys(("jpg", "jpe", "jfif", "jpeg"), "JPEG"),
     **{"png": "PNG", "bmp": "BMP", "dib": "BMP", "tga": "TGA", "ppm": "PPM", "pnm": "PPM"},
     **{"tif": "TIFF", "gif": "GIF", "webp": "WEBP", "jp2": "JPEG2000", "avif": "AVIF"},
+    **{"heic": "HEIF", "hif": "HEIF"},
 }
+needs_heif = pytest.mark.skipif(not reads_heif(), reason="needs the extra depthmask[heic]")
 CAN_WRITE = {"JPEG2000": "jpg_2000", "AVIF": "avif", "WEBP": "webp"}
 
 
@@ -201,7 +208,7 @@ NAMES += [(name, kind) for name in ("pic", "pic.heic") for kind in {*KINDS.value
 
 @pytest.mark.parametrize(("name", "kind"), sorted(NAMES))
 def test_pictures_of_every_kind_are_read(world: World, name: str, kind: str):
-    if kind in CAN_WRITE and not features.check(CAN_WRITE[kind]):
+    if not (reads_heif() if kind == "HEIF" else features.check(CAN_WRITE.get(kind, "jpg"))):
         pytest.skip(f"needs a Pillow with {kind}")
     world.save(f"b/{name}", of_kind(kind))
     pixels, findings = world.background("pic")
@@ -209,7 +216,57 @@ def test_pictures_of_every_kind_are_read(world: World, name: str, kind: str):
     assert off.mean() < 12 and findings == []
 
 
-def test_what_is_no_picture_is_told_in_one_line_with_counts(world: World):
+@needs_heif
+def test_heic_is_read_upright_by_its_profile_with_its_transparency(world: World):
+    profile = rgb_profile(ADOBE)
+    exact = {"quality": -1, "chroma": 444, "matrix_coefficients": 0}
+    turned = Image.fromarray(np.ascontiguousarray(np.rot90(wall())))
+    world.save("b/seen.heic", turned, exif=exif(TURN), icc_profile=profile, **exact)
+    cutout = rgba(ball())
+    world.save("f/ball.heic", cutout, **exact)
+    pixels, findings = world.background("seen")
+    assert (pixels == converted(Image.fromarray(wall()), profile)).all() and findings == []
+    read, findings = world.foreground("ball")
+    world.save("f/same.png", cutout)
+    assert read.alpha == world.foreground("same")[0].alpha and findings == []
+    assert read.colour == world.foreground("same")[0].colour
+
+
+@needs_heif
+def test_of_heic_with_several_pictures_the_main_one_is_taken_and_told(world: World):
+    exact = {"quality": -1, "chroma": 444, "matrix_coefficients": 0}
+    other = Image.new("RGB", (96, 80), "green")
+    many = {"save_all": True, "append_images": [Image.fromarray(wall())], "primary_index": 1}
+    world.save("b/burst.heic", other, **exact, **many)
+    pixels, findings = world.background("burst")
+    assert (pixels == wall()).all() and "has 2 pictures. The main one was taken" in told(findings)
+
+
+@needs_heif
+def test_a_torn_heic_is_an_error_that_names_it(world: World):
+    data = of_kind("HEIF")
+    world.save("b/torn.heic", data[: len(data) // 2])
+    with pytest.raises(UserError, match=r"torn.heic: is (damaged|not a picture)"):
+        world.prepare()
+
+
+def test_where_heic_is_not_read_the_extra_is_named(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    assert not reads_heif.__wrapped__()
+    monkeypatch.setattr(folders, "reads_heif", lambda: False)
+    monkeypatch.setattr(folders, "is_picture", lambda path: False)
+    world.save("b/phone.heic", b"what it is")
+    remedy = "HEIC is read after: pip install 'depthmask\\[heic\\]'"
+    assert re.search(f"1 .heic.. Not used. {remedy}", told(world.prepare().findings))
+    with pytest.raises(UserError, match=remedy):
+        world.save("only/a.HEIC", b"what it is")
+        find_pictures(str(world.root / "only"))
+
+
+def test_what_is_no_picture_is_told_in_one_line_with_counts(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(folders, "reads_heif", lambda: True)
     for name in ("a.txt", "b.txt", "c.svg", "notes", "d.heic", "sub/e.txt"):
         world.save(f"b/{name}", b"These are notes.")
     for name in ("P1 notes", "BMW", "GIF", "PNG", "II"):  # begin as pictures may

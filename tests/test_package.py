@@ -87,6 +87,54 @@ def test_the_source_package_runs_without_the_checkout(tmp_path: Path):
     assert "p0+p" in planned or "p1+p" in planned
 
 
+WITHOUT_GOOGLE_CLOUD = """
+import importlib.abc, sys
+
+class Missing(importlib.abc.MetaPathFinder):
+    ONLY_BY_THE_EXTRA = (
+        "apitools", "google_auth_httplib2", "google.cloud.dataflow", "google.cloud.bigquery"
+    )
+
+    def find_spec(self, name, path, target=None):
+        if name in self.ONLY_BY_THE_EXTRA:
+            raise ModuleNotFoundError(name=name)
+
+sys.meta_path.insert(0, Missing())
+from importlib import util
+
+finder = util.find_spec
+util.find_spec = lambda name: None if name in Missing.ONLY_BY_THE_EXTRA else finder(name)
+
+from pipeline.cli import main
+from depthmask.errors import UserError
+import pipeline.graph, pipeline.export.graph, pipeline.run.submit
+
+folders = ["--backgrounds=here", "--foregrounds=there"]
+for arguments in (
+    ["generate", *folders, "--output=gs://bucket/out"],
+    ["plan", *folders, "--depth-model=onnx:gs://bucket/model.onnx"],
+    ["plan", *folders, "--runner=DataflowRunner", "--project=p"],
+    ["verify", "gs://bucket/dataset"],
+):
+    assert main(arguments) == 2
+"""
+
+
+def test_without_the_extra_for_google_cloud_only_what_needs_it_is_refused():
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_GOOGLE_CLOUD], check=True, capture_output=True, text=True
+    )
+    said = done.stderr.splitlines()
+    refused = [line.partition(": needs packages for Google Cloud") for line in said]
+    assert [what for what, _, remedy in refused if "'depthmask[gcp]'" in remedy] == [
+        "depthmask: gs://bucket/out",
+        "depthmask: gs://bucket/model.onnx",
+        "depthmask: DataflowRunner",
+        "depthmask: gs://bucket/dataset",
+    ]
+    assert len(refused) == 4  # and not a word more
+
+
 def test_the_extra_for_tensorflow_io_can_be_had():
     """What its pinned set holds, depthmask's own ranges allow."""
     lines = (ROOT / "requirements-tensorflow-io.txt").read_text().splitlines()

@@ -19,6 +19,7 @@ import yaml
 
 import depthmask
 from depthmask.webdataset import decode
+from pipeline.export.parquet import columns_of
 from tests.conftest import ONE_WORKER, ROOT, TORCH, read_as_its_readme_says
 
 needs_torch = pytest.mark.skipif(
@@ -87,6 +88,11 @@ def test_tensorflow_datasets_read_what_load_gives(with_depth: Path):
 def test_webdataset_reads_what_load_gives(exports: dict[str, Path], expected: Digests):
     tars = [str(path) for path in sorted(exports["webdataset"].glob("train-*.tar"))]
     assert digests(webdataset.WebDataset(tars, shardshuffle=False).map(decode)) == expected
+
+
+def test_columns_of_parquet_have_one_order_whatever_that_of_a_record():
+    columns = ["image", "mask", "depth", "id", "background", "flip", "x", "height"]
+    assert columns_of(dict.fromkeys([*reversed(columns), "mask.path"], 0)) == columns
 
 
 def test_every_file_of_parquet_is_one_of_the_dataset(exports: dict[str, Path], expected: Digests):

@@ -37,8 +37,8 @@ class ImageCodec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    format: Literal["jpeg", "png"] = "jpeg"
-    quality: int = Field(90, ge=1, le=100, description="JPEG quality")
+    format: Literal["jpeg", "png"] = Field("jpeg", description="png keeps every pixel")
+    quality: int = Field(90, ge=1, le=100, description="JPEG: 1 (worst) to 100")
     optimize: bool = Field(False, description="JPEG: optimal Huffman tables, smaller and slower")
 
 
@@ -47,10 +47,10 @@ class MaskCodec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    format: Literal["png", "jpeg"] = "png"
-    quality: int = Field(90, ge=1, le=100, description="JPEG quality")
+    format: Literal["png", "jpeg"] = Field("png", description="png keeps every pixel")
+    quality: int = Field(90, ge=1, le=100, description="JPEG: 1 (worst) to 100")
     optimize: bool = Field(False, description="JPEG: optimal Huffman tables, smaller and slower")
-    channels: Literal[1, 3] = Field(1, description="3: the same grey three times")
+    channels: Literal[1, 3] = Field(1, description="of stored masks; 3: the same grey three times")
 
 
 def encoder_versions() -> dict[str, str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from depthmask.records import parse_example, serialize_example
 from pipeline.export.pictures import Picture
+from transforms.index import INDEX_COLUMNS
 
 if TYPE_CHECKING:  # heavy: imported where it is used
     import pyarrow as pa
@@ -67,10 +68,10 @@ def write_parquet(rows: Iterable[bytes], output: BinaryIO) -> None:
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema), _ROWS_A_GROUP)
 
 
-def columns_of(names: Iterable[str]) -> list[str]:
-    """The columns in their order: pictures, then the others as given."""
-    known = [name for name in names if not name.endswith(".path")]
-    return sorted(known, key=lambda name: _PICTURES.index(name) if name in _PICTURES else 3)
+def columns_of(names: Collection[str]) -> list[str]:
+    """The columns in their order: pictures, then the others as in index.csv."""
+    # A parsed record has its features in another order in each process.
+    return [name for name in (*_PICTURES, *INDEX_COLUMNS) if name in names]
 
 
 def _type(name: str) -> pa.DataType:

@@ -20,10 +20,12 @@ from transforms.io.files import is_local, open_file
 
 MAX_PIXELS = 100_000_000
 MAX_FILE_BYTES = 256 * 2**20
-# What Pillow reads by itself; of its other formats some run programs, and none are pictures.
+# What Pillow reads by itself, and HEIF; of its other formats some run programs, and none are
+# pictures.
 _FORMATS = (
     *("AVIF", "BMP", "DDS", "DIB", "FITS", "GIF", "ICNS", "ICO", "JPEG", "JPEG2000"),
     *("PCX", "PNG", "PPM", "PSD", "QOI", "SGI", "SUN", "TGA", "TIFF", "WEBP", "XBM", "XPM"),
+    "HEIF",
 )
 # Those that a file shows by its first bytes.
 _BY_CONTENT = tuple(
@@ -107,9 +109,21 @@ def _is_deep_tiff(path: str) -> bool:
 
 
 @functools.cache
+def reads_heif() -> bool:
+    """Whether the extra for HEIF is here; Pillow reads it from then on."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+@functools.cache
 def _built_in(formats: tuple[str, ...]) -> tuple[str, ...]:
-    """Those that this Pillow was built with."""
+    """Those that this Pillow was built with, or has as an extra."""
     Image.init()
+    reads_heif()
     return tuple(name for name in formats if name in Image.OPEN)
 
 
@@ -181,6 +195,8 @@ def _decode(data: bytes, warn: Warn) -> Decoded:
     image = _open(data)
     if image.format in ("GIF", "WEBP", "AVIF") and getattr(image, "is_animated", False):
         _warn_of_animation(warn)
+    if image.format == "HEIF" and image.n_frames > 1:
+        warn(f"has {image.n_frames} pictures", "The main one was taken.")
     # Other formats say how many bits count, and Pillow brings them to all 16.
     return _decode_image(data, image, SampleKind(bits=16, significant=16), warn)
 

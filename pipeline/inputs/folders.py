@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from depthmask.errors import UserError
-from pipeline.inputs.decoding import is_picture
+from pipeline.inputs.decoding import is_picture, reads_heif
 from pipeline.inputs.findings import Finding
 from pipeline.inputs.samples import Warn
 from transforms.io.files import is_local, list_files
@@ -25,6 +25,7 @@ PICTURE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".avif", ".gif", ".bmp", ".dib"),
     *(".tif", ".tiff", ".jp2", ".j2k", ".jpx", ".jpf", ".ppm", ".pgm", ".pbm", ".pnm", ".tga"),
 )
+_HEIF_SUFFIXES = (".heic", ".heif", ".hif")
 _log = logging.getLogger("depthmask")
 # What a pattern for the names of masks is made of, and the pattern where none is given.
 _FIELD = re.compile(r"\{(name|number)\}")
@@ -142,9 +143,10 @@ def find_pictures(folder: str) -> FolderContents:
     findings = _linked_folders(folder)
     if not pictures:
         links = "".join(f"\n{link}" for link in findings[:1])
+        kinds = ", ".join(suffix[1:] for suffix in PICTURE_SUFFIXES)
         raise UserError(
-            f"{shown(folder)}: there are no pictures in it. Put some there "
-            f"({', '.join(suffix[1:] for suffix in PICTURE_SUFFIXES)}).{links}"
+            f"{shown(folder)}: there are no pictures in it. Put some there ({kinds})."
+            f"{_heif_remedy(others)}{links}"
         )
     if others:
         findings.append(_others(folder, others))
@@ -215,8 +217,15 @@ def _others(folder: str, others: Sequence[str]) -> Finding:
         ".",
         "warning",
         f"{files} that can be read ({', '.join(counts)})",
-        "Not used.",
+        f"Not used.{_heif_remedy(others)}",
     )
+
+
+def _heif_remedy(others: Iterable[str]) -> str:
+    """What has HEIF read, where there is some and it is not."""
+    if reads_heif() or not any(_suffix(path) in _HEIF_SUFFIXES for path in others):
+        return ""
+    return " HEIC is read after: pip install 'depthmask[heic]'."
 
 
 def shown(path: str) -> str:

@@ -29,16 +29,24 @@ _Level = Annotated[int, Field(ge=0, le=255)]
 class Canvas(_Section):
     """The size, shape and colour of every composite."""
 
-    width: int = Field(224, ge=8, le=8192, description="pixels")
-    height: int = Field(224, ge=8, le=8192, description="pixels")
+    width: int = Field(224, ge=8, le=8192, description="width of every composite, in pixels")
+    height: int = Field(224, ge=8, le=8192, description="height of every composite, in pixels")
     fit: Literal["crop", "stretch", "pad"] = Field(
-        "crop", description="how a background of another shape is fitted"
+        "crop",
+        description="how a background of another shape is fitted: cropped around its centre, "
+        "stretched, or padded with pad_colour",
     )
     pad_colour: tuple[_Level, _Level, _Level] = Field(
-        (0, 0, 0), strict=False, description="fit pad: red, green and blue of what is beside it"
+        (0, 0, 0),
+        strict=False,
+        description="fit pad: red, green and blue, 0 to 255, of what is beside the background",
     )
-    filter: Filter = Field("lanczos", description="by which backgrounds are resized")
-    colour: Literal["rgb", "grey"] = "rgb"
+    filter: Filter = Field(
+        "lanczos", description="Pillow's filter by which backgrounds are resized"
+    )
+    colour: Literal["rgb", "grey"] = Field(
+        "rgb", description="of composites: three channels, or one of grey"
+    )
 
     @model_validator(mode="after")
     def _padded(self) -> Canvas:
@@ -54,37 +62,46 @@ class Canvas(_Section):
 class FixedSize(_Section):
     """Every foreground gets this width and height; its aspect is not kept."""
 
-    mode: Literal["fixed"]
-    width: int = Field(ge=1, le=8192)
-    height: int = Field(ge=1, le=8192)
+    mode: Literal["fixed"] = Field(description="every foreground has this width and height")
+    width: int = Field(ge=1, le=8192, description="width of every foreground, in pixels")
+    height: int = Field(ge=1, le=8192, description="height of every foreground, in pixels")
 
 
 class HeightSize(_Section):
     """Every foreground gets this height, its aspect kept; less where it would be too wide."""
 
-    mode: Literal["height"]
-    height: int = Field(ge=1, le=8192)
-    max_width: int | None = Field(None, ge=1, le=8192)
+    mode: Literal["height"] = Field(description="every foreground has this height, aspect kept")
+    height: int = Field(ge=1, le=8192, description="height of every foreground, in pixels")
+    max_width: int | None = Field(
+        None,
+        ge=1,
+        le=8192,
+        description="in pixels: a foreground that would be wider is made smaller; null: any width",
+    )
 
 
 class MaxSideSize(_Section):
     """The longer side of every foreground gets this length, its aspect kept."""
 
-    mode: Literal["max_side"]
-    max_side: int = Field(ge=1, le=8192)
+    mode: Literal["max_side"] = Field(
+        description="the longer side of every foreground has this length, aspect kept"
+    )
+    max_side: int = Field(ge=1, le=8192, description="length of the longer side, in pixels")
 
 
 class CanvasFractionSize(_Section):
     """The largest size, aspect kept, within this fraction of the canvas's width and height."""
 
-    mode: Literal["canvas_fraction"]
-    fraction: float = Field(gt=0, le=4)
+    mode: Literal["canvas_fraction"] = Field(
+        description="every foreground is as large as fits this fraction of the canvas, aspect kept"
+    )
+    fraction: float = Field(gt=0, le=4, description="of the canvas's width and height; 1 is all")
 
 
 class NativeSize(_Section):
     """Foregrounds keep the size of their files."""
 
-    mode: Literal["native"]
+    mode: Literal["native"] = Field(description="foregrounds keep the size of their files")
 
 
 ForegroundSize = Annotated[
@@ -96,14 +113,19 @@ ForegroundSize = Annotated[
 class Foregrounds(_Section):
     """How large foregrounds are drawn."""
 
-    size: ForegroundSize = CanvasFractionSize(mode="canvas_fraction", fraction=0.5)
+    size: ForegroundSize = Field(
+        CanvasFractionSize(mode="canvas_fraction", fraction=0.5),
+        description="size of foregrounds before scale, by one of five modes",
+    )
     scale: tuple[float, float] = Field(
-        (1.0, 1.0), strict=False, description="random factor on the size, from … to"
+        (1.0, 1.0), strict=False, description="random factor on the size: [from, to], up to 16"
     )
     scale_each: Literal["example", "foreground"] = Field(
         "example", description="what gets a factor of its own: each example or each foreground"
     )
-    filter: Filter = Field("lanczos", description="by which foregrounds are resized")
+    filter: Filter = Field(
+        "lanczos", description="Pillow's filter by which foregrounds are resized"
+    )
     trim: bool = Field(False, description="first crop the clear frame around each cut-out")
 
     @model_validator(mode="after")
@@ -150,10 +172,10 @@ class PlacementRules(_Section):
         "top left corner lies in x and y. What is beyond the edge is cropped",
     )
     x: tuple[int, int] | None = Field(
-        None, strict=False, description="region range: the left edge, from … to, pixels"
+        None, strict=False, description="region range: the left edge, [from, to] in pixels"
     )
     y: tuple[int, int] | None = Field(
-        None, strict=False, description="region range: the top edge, from … to, pixels"
+        None, strict=False, description="region range: the top edge, [from, to] in pixels"
     )
     half_open: bool = Field(
         False,
@@ -218,18 +240,19 @@ class Masks(MaskCodec):
 
     source: Literal["given", "alpha", "file", "colour"] = Field(
         "given",
-        description="alpha: the transparency; file: --masks; given: --masks where there is one, "
+        description="what masks are: alpha: the transparency; file: those of --masks; given: "
+        "those of --masks where it is given, "
         "else the transparency; colour: where red, green and blue all lie in range and anything "
         "is seen",
     )
     range: tuple[int, int] = Field(
-        (1, 255), strict=False, description="source colour: from … to, of each channel"
+        (1, 255), strict=False, description="source colour: [from, to] of each channel, 0 to 255"
     )
     without_black: bool = Field(
         False, description="source alpha: 0 where the foreground's luminance is 0"
     )
     filter: Filter | None = Field(
-        None, description="by which masks are resized; null: as their foregrounds"
+        None, description="filter by which masks are resized; null: as their foregrounds"
     )
     soft: bool = Field(False, description="keep grey levels; else 0 and 255")
     squared: bool = Field(
@@ -275,7 +298,11 @@ class Splits(_Section):
         description="what is dealt out; by background (foreground), no two splits share one; by "
         "both, neither",
     )
-    fractions: dict[str, float] = {"train": 0.9, "test": 0.1}
+    fractions: dict[str, float] = Field(
+        {"train": 0.9, "test": 0.1},
+        description="share of each split, by name, adding up to 1; by both, of each kind of "
+        "picture",
+    )
     between: str | None = Field(
         None,
         description="by both: the split of what lies between, such as a test background with a "
@@ -319,17 +346,23 @@ class Splits(_Section):
 class Shards(_Section):
     """How examples are spread over files."""
 
-    examples: int = Field(8000, ge=1, description="examples a shard, about")
+    examples: int = Field(8000, ge=1, description="about how many examples a shard has")
     chunk: int | None = Field(
-        None, ge=1, le=4096, description="examples a unit of work; null: about 8 MiB of pixels"
+        None, ge=1, le=4096, description="examples in a unit of work; null: about 8 MiB of pixels"
     )
 
 
 class Recipe(_Section):
     """Everything that decides what a dataset holds, but for the inputs and the depth model."""
 
-    name: str = Field("custom", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
-    seed: int = Field(0, ge=0, lt=2**63)
+    name: str = Field(
+        "custom",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
+        description="of the recipe, for the dataset's card: ASCII letters, digits, _ and -",
+    )
+    seed: int = Field(
+        0, ge=0, lt=2**63, description="of all that is random: another one, other places"
+    )
     canvas: Canvas = Canvas()
     foregrounds: Foregrounds = Foregrounds()
     placements: PlacementRules = PlacementRules()

@@ -11,7 +11,8 @@ from apache_beam.runners.runner import create_runner
 
 from depthmask.errors import UserError
 from pipeline.processes.cores import usable_cores
-from pipeline.run.dataflow import check_for_dataflow, uses_dataflow, with_defaults
+from pipeline.run.dataflow import RUNNER, check_for_dataflow, uses_dataflow, with_defaults
+from transforms.io.gcs import check_packages
 
 LOCAL_RUNNER = "FnApiRunner"
 
@@ -39,6 +40,7 @@ def pipeline_options(
         # The workers fill the cores: threads of numpy's within each would only get in their way.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     elif uses_dataflow(options):
+        check_packages(RUNNER, "google.cloud.dataflow")
         options = with_defaults(arguments, depth)
         check_for_dataflow(options, paths or {}, depth)
     try:

@@ -26,8 +26,8 @@ class PictureSize(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    width: int = Field(ge=1, le=8192)
-    height: int = Field(ge=1, le=8192)
+    width: int = Field(ge=1, le=8192, description="in pixels")
+    height: int = Field(ge=1, le=8192, description="in pixels")
 
     def __str__(self) -> str:
         return f"{self.width}×{self.height}"
@@ -48,16 +48,22 @@ Constant = _Number | Annotated[tuple[_Number, ...], Field(strict=False)]
 
 
 class ModelOutputs(BaseModel):
-    """Which outputs of a model say what, by their names. Null: the model has none such.
-
-    `depth` may be left out where the model has one output besides the others that are named.
-    """
+    """Which outputs of a model say what, by their names. Null: the model has none such."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    depth: str | None = None
-    scale: str | None = Field(None, description="a factor of each map, [n]")
-    mask: str | None = Field(None, description="above 0.5 where depth is known; elsewhere it is 0")
+    depth: str | None = Field(
+        None,
+        description="name of the output with the depth; null: the only one besides those named",
+    )
+    scale: str | None = Field(
+        None, description="name of the output with a factor for each map, [n]; null: none"
+    )
+    mask: str | None = Field(
+        None,
+        description="name of the output above 0.5 where depth is known; elsewhere depth is 0; "
+        "null: none",
+    )
 
 
 @dataclass(frozen=True)
@@ -77,33 +83,44 @@ class ModelInterface(BaseModel):
     """What differs between depth models: the form of their input and the meaning of their output.
 
     The input is ``(value / 255 × input_max - mean) / std``, channel by channel in the order of
-    `channel_order`. A model whose input is uint8 gets the values themselves. Pictures are fitted to
-    ``depth.input`` by `fit`: stretched, or with their aspect kept but for rounding, at least
-    (`lower_bound`) or at most (`upper_bound`) as large, or with the smaller change (`minimal`).
-    The meaning of the output's values, by `output`:
-
-    - ``depth``: value × `unit` is metres along the optical axis;
-    - ``disparity``: `unit` / value is metres;
-    - ``relative_depth``, ``relative_inverse_depth``: correct up to an unknown scale and shift of
-      each map (MiDaS, Ranftl et al. 2020, arXiv:1907.01341; Depth Anything, arXiv:2406.09414);
-    - ``affine_points``: points in space, metres once ``outputs.scale`` is multiplied, up to a shift
-      along the axis, which is found (MoGe, arXiv:2507.02546).
+    `channel_order`. A model whose input is uint8 gets the values themselves. Relative depth is that
+    of MiDaS (Ranftl et al. 2020, arXiv:1907.01341) and Depth Anything (arXiv:2406.09414), affine
+    points are MoGe's (arXiv:2507.02546).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    multiple_of: int = Field(1, ge=1, le=512, description="divides the input's sides")
-    layout: Literal["nhwc", "nchw"] = "nhwc"
-    channel_order: Literal["rgb", "bgr"] = "rgb"
-    input_max: float = Field(1.0, gt=0, allow_inf_nan=False, description="what 255 becomes")
-    mean: tuple[_Finite, _Finite, _Finite] = Field((0.0, 0.0, 0.0), strict=False)
-    std: tuple[_Positive, _Positive, _Positive] = Field((1.0, 1.0, 1.0), strict=False)
+    multiple_of: int = Field(
+        1, ge=1, le=512, description="pixels: the input's sides are multiples of this"
+    )
+    layout: Literal["nhwc", "nchw"] = Field(
+        "nhwc", description="of the input's axes: channels last, or channels first"
+    )
+    channel_order: Literal["rgb", "bgr"] = Field("rgb", description="of the input's channels")
+    input_max: float = Field(
+        1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="what the level 255 becomes, before mean and std",
+    )
+    mean: tuple[_Finite, _Finite, _Finite] = Field(
+        (0.0, 0.0, 0.0), strict=False, description="subtracted from each channel of the input"
+    )
+    std: tuple[_Positive, _Positive, _Positive] = Field(
+        (1.0, 1.0, 1.0), strict=False, description="what each channel is divided by then"
+    )
     resize: Resize = Field(
         "bilinear",
-        description="bilinear, bicubic, lanczos: Pillow's; bilinear_plain, bicubic_plain: without "
-        "smoothing, as PyTorch's and OpenCV's; bilinear_corners: with aligned corners besides",
+        description="filter by which pictures are brought to depth.input: bilinear, bicubic, "
+        "lanczos: Pillow's; bilinear_plain, bicubic_plain: without smoothing, as PyTorch's and "
+        "OpenCV's; bilinear_corners: with aligned corners besides",
     )
-    fit: Fit = Field("stretch", description="how pictures become as large as depth.input")
+    fit: Fit = Field(
+        "stretch",
+        description="how pictures become as large as depth.input: stretched, or with their aspect "
+        "kept but for rounding, at least (lower_bound) or at most (upper_bound) as large, or with "
+        "the smaller change (minimal)",
+    )
     mirrored_border: bool = Field(
         False, description="a border as ZoeDepth's authors add it, cut off the map again"
     )
@@ -111,14 +128,19 @@ class ModelInterface(BaseModel):
         {}, description="values of a model's further inputs, by name"
     )
     output: Meaning | None = Field(
-        None, description="what the values mean; null: as the model's own files say"
+        None,
+        description="what the values mean: depth: value × unit is metres along the optical axis; "
+        "disparity: unit / value is metres; relative_depth, relative_inverse_depth: right up to an "
+        "unknown scale and shift of each map; affine_points: points in space, metres once "
+        "outputs.scale is multiplied, up to a shift along the axis, which is found; null: as the "
+        "model's own files say",
     )
-    outputs: ModelOutputs = Field(ModelOutputs(), description="which output is what")
+    outputs: ModelOutputs = Field(ModelOutputs(), description="which of the outputs says what")
     unit: float | None = Field(
         None,
         gt=0,
         allow_inf_nan=False,
-        description="metres per unit; null: the model's, or 1",
+        description="metres per unit of the values; null: the model's own, or 1",
     )
     upsampling: Upsampling = Field(
         "align_corners",

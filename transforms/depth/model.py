@@ -25,13 +25,13 @@ _Chunk = TypeVar("_Chunk", bound=ComposedChunk | BackgroundChunk)
 
 
 class DepthSettings(DepthStorage):
-    """How depth is estimated and stored: the recipe's section ``depth``."""
+    """How depth is estimated and stored: the recipe's section depth."""
 
     of: Literal["composite", "stored", "background"] = Field(
         "composite",
-        description="what the model sees; stored: the composite as it is read again, after the "
-        "loss of JPEG; background: each background once, and a foreground is a plane in front of "
-        "what it covers",
+        description="what the model sees: each composite; stored: the composite as it is read "
+        "again, after the loss of JPEG; background: each background once, and a foreground is a "
+        "plane in front of what it covers",
     )
     measured_unit: float = Field(
         0.001,
@@ -42,13 +42,15 @@ class DepthSettings(DepthStorage):
     )
     batch_size: int = Field(16, ge=1, le=4096, description="pictures per call of the model")
     precision: Precision = Field(
-        "float32", description="bfloat16, float16: faster on GPUs and some CPUs, less exact"
+        "float32",
+        description="of the network's numbers; bfloat16, float16: faster on GPUs and some CPUs, "
+        "less exact",
     )
     input: PictureSize | None = Field(
         None, description="size at which the model sees pictures; null: its own or the canvas's"
     )
     model: ModelInterface = Field(
-        ModelInterface(), description="input and output of a model whose kind does not tell"
+        ModelInterface(), description="input and output of a model whose kind does not say them"
     )
 
 

@@ -20,28 +20,31 @@ FLAT = "the same depth in every pixel"
 
 
 class DepthStorage(BaseModel):
-    """How depth maps are stored: in one of three ways.
-
-    - ``metric16``: 16-bit greyscale PNG; value × `scale` is the depth (metres, or the values of a
-      relative model). 0 is stored where measured depth is unknown; values beyond 1 … 65535 are
-      clipped.
-    - ``norm8``: 8-bit greyscale; each map stretched from its own least (0) to its greatest (255)
-      value. A flat map is 0.
-    - ``plasma8``: the same through the plasma colour map, RGB.
-    """
+    """How depth maps are stored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    storage: DepthStorageName = "metric16"
+    storage: DepthStorageName = Field(
+        "metric16",
+        description="metric16: 16-bit grey PNG; value × scale is the depth (metres, or the values "
+        "of a relative model), 0 where measured depth is unknown, and values beyond 1 … 65535 are "
+        "clipped; norm8: 8-bit grey, each map stretched from its own least (0) to its greatest "
+        "(255) value, a flat one all 0; plasma8: the same through the plasma colour map, RGB",
+    )
     scale: float = Field(
         0.001,
         gt=0,
         allow_inf_nan=False,
         description="metric16: metres per step of the stored value",
     )
-    codec: ImageCodec = Field(ImageCodec(format="png"), description="png; jpeg for 8 bits too")
+    codec: ImageCodec = Field(
+        ImageCodec(format="png"),
+        description="how stored maps are encoded: png; norm8 and plasma8 as jpeg too",
+    )
     size: PictureSize | None = Field(
-        None, description="of stored maps; null: the model's, or with of: background the canvas's"
+        None,
+        description="size of stored maps; null: that of the model's output, or with of: background "
+        "the canvas's",
     )
 
     @model_validator(mode="after")

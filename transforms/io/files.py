@@ -65,7 +65,7 @@ def _beam_file_systems() -> Any:
 def checked_path(path: AnyPath) -> str:
     """Returns the path as text, a leading ~ as the folder it stands for.
 
-    Raises UserError for one that no file can have.
+    Raises UserError for one that no file can have, or that needs packages that are not here.
     """
     path = os.fspath(path)
     if is_local(path):
@@ -73,6 +73,7 @@ def checked_path(path: AnyPath) -> str:
     if gcs.is_gcs(path):
         if not path.removeprefix(gcs.PREFIX).split("/")[0]:
             raise UserError(f"{path}: names no bucket. Give {gcs.PREFIX}BUCKET/FOLDER.")
+        gcs.check_packages(path)
     elif not is_local(path):
         try:
             _beam_file_systems().get_filesystem(path)

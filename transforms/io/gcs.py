@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import importlib.util
 import itertools
 import os
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
+
+from depthmask.errors import UserError
 
 PREFIX = "gs://"
 # What every file is stored as.
@@ -24,6 +27,18 @@ _COMPOSED = 32
 _ONE_REQUEST_BYTES = 16 * 2**20
 # Connections kept open: at least one a thread, as those on top are thrown away.
 _CONNECTIONS = 128
+
+
+def check_packages(what: str, package: str = "google_auth_httplib2") -> None:
+    """Raises UserError where a package of Beam's extra for Google Cloud is missing.
+
+    By default the one without which Beam finds no credentials for Cloud Storage. `what`: needs it.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise UserError(
+            f"{what}: needs packages for Google Cloud that are not here. Install them: "
+            "pip install 'depthmask[gcp]'."
+        )
 
 
 def is_gcs(path: str) -> bool:
