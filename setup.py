@@ -1,16 +1,41 @@
 """Packaging; also what Dataflow's --setup_file installs on workers."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
+
+# The package's page has no files beside it: what links to one is plain text there, and a picture
+# is left out.
+_LINK_TO_FILE = re.compile(r"(!?)\[([^\]]*)\]\((?!https?://)[^)]*\)")
+_PAGE = _LINK_TO_FILE.sub(
+    lambda link: "" if link[1] else link[2],
+    Path(__file__).with_name("README.md").read_text("utf-8"),
+)
 
 setup(
     name="depthmask",
     version="0.2.0",
     description="Labelled datasets for monocular depth and foreground masks, by Apache Beam",
-    long_description=Path(__file__).with_name("README.md").read_text("utf-8"),
+    long_description=_PAGE,
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    keywords=[
+        *("depth estimation", "foreground segmentation", "dataset", "synthetic data"),
+        *("apache beam", "tfrecord", "tensorflow", "pytorch", "hugging face", "webdataset"),
+    ],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Processing",
+    ],
+    # No release of TensorFlow has wheels for Python 3.14; 2.22.0rc0 has.
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["depthmask*", "pipeline*", "scenes*", "transforms*"]),
     package_data={

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import venv
-from importlib.metadata import requires
+from importlib.metadata import distributions, requires
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -85,6 +86,10 @@ def test_the_source_package_runs_without_the_checkout(tmp_path: Path):
     planned = run(sys.executable, "-c", PLAN, pickled, PYTHONPATH=str(ROOT))
     assert run(python, "-c", WORKER, pickled) == planned
     assert "p0+p" in planned or "p1+p" in planned
+    # The package's page, which has no files beside it.
+    (installed,) = distributions(path=[str(site)])
+    links = re.findall(r"\]\(([^)]*)\)", str(installed.metadata.get_payload()))
+    assert links and all(link.startswith("https://") for link in links)
 
 
 WITHOUT_GOOGLE_CLOUD = """
