@@ -1,9 +1,9 @@
 """Labelled datasets for depth estimation and foreground segmentation: making and reading them.
 
 `open` reads a dataset with Pillow and NumPy, `load` with `tf.data`; neither needs Beam. `generate`,
-`plan`, `export`, `verify`, `evaluate` and `repair` do what the commands of these names do. Each is
-imported when it is first used: importing `depthmask` itself loads neither TensorFlow nor Beam. What
-these do underway is logged to the logger ``depthmask``.
+`plan`, `export`, `card`, `verify`, `evaluate` and `repair` do what the commands of these names do.
+Each is imported when it is first used: importing `depthmask` itself loads neither TensorFlow nor
+Beam. What these do underway is logged to the logger ``depthmask``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from depthmask.dataset import open_dataset as open
     from depthmask.reading import load
     from pipeline.api import generate, plan
+    from pipeline.card import write_card as card
     from pipeline.evaluate import evaluate
     from pipeline.export import export_dataset as export
     from pipeline.repair import repair
@@ -33,6 +34,7 @@ __all__ = [
     "Examples",
     "RunError",
     "UserError",
+    "card",
     "evaluate",
     "export",
     "generate",
@@ -51,6 +53,7 @@ _LAZY = {
     "open": "depthmask.dataset:open_dataset",
     "generate": "pipeline.api:generate",
     "plan": "pipeline.api:plan",
+    "card": "pipeline.card:write_card",
     "evaluate": "pipeline.evaluate:evaluate",
     "export": "pipeline.export:export_dataset",
     "verify": "pipeline.verify:verify_dataset",

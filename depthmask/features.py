@@ -101,17 +101,22 @@ class Features:
         }
 
     @classmethod
+    def from_json(cls, data: Any, at: str = "") -> Features:
+        """Raises ParseError."""
+        outer = JsonObject(data, at).get("featuresDict", anything)
+        features = JsonObject(outer, "featuresDict").get("features", dict_of(_feature))
+        for name in ("image", "mask"):
+            if not isinstance(features.get(name), ImageFeature):
+                raise ParseError(f"it has no picture {name}")
+        return cls(features)
+
+    @classmethod
     def from_bytes(cls, data: bytes, path: str) -> Features:
         """Reads a features.json. Raises DatasetError, naming `path`, where it is damaged."""
         try:
-            outer = JsonObject(parse_json(data), "").get("featuresDict", anything)
-            features = JsonObject(outer, "featuresDict").get("features", dict_of(_feature))
-            for name in ("image", "mask"):
-                if not isinstance(features.get(name), ImageFeature):
-                    raise ParseError(f"it has no picture {name}")
+            return cls.from_json(parse_json(data))
         except ParseError as error:
             raise DatasetError(f"{path} is damaged: {error}.") from error
-        return cls(features)
 
 
 def _feature(data: Any, at: str) -> Feature:

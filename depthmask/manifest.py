@@ -50,8 +50,11 @@ STATISTICS = "statistics.json"
 FEATURES = "features.json"
 DATASET_INFO = "dataset_info.json"
 ERRORS = "errors.jsonl"
-# Its publisher completes it, so the manifest has no checksum of it.
+# What its publisher says of it, from which these two are written anew: the manifest has no checksum
+# of any of the three.
+PUBLICATION = "publish.yaml"
 CARD = "README.md"
+CROISSANT = "croissant.json"
 # Of the pictures as readers decode them: verify writes it.
 DECODED_STATISTICS = "decoded_statistics.json"
 # The files beside the shards whose checksums the manifest has.
@@ -90,7 +93,7 @@ def parse_shard_name(name: str) -> ShardName | None:
 
 def is_dataset_file(name: str) -> bool:
     """Whether a run may put a file of this name into its output folder."""
-    others = (MANIFEST, CARD, DECODED_STATISTICS, BACKGROUND_DEPTHS, *CHECKED_FILES)
+    others = (MANIFEST, CARD, CROISSANT, DECODED_STATISTICS, BACKGROUND_DEPTHS, *CHECKED_FILES)
     return name in others or parse_shard_name(name) is not None
 
 

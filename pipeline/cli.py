@@ -422,6 +422,25 @@ class Export(Command):
         return 0
 
 
+class Card(Command):
+    """depthmask card"""
+
+    help = "write README.md and croissant.json anew, from publish.yaml"
+    description = (
+        "Writes README.md and croissant.json of a finished dataset or export anew, with what the "
+        "publish.yaml in its folder says: title, creators, licence, citation, sources, uses …"
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("directory", metavar="DIR", help="a dataset or an export")
+
+    def run(self, arguments: Namespace) -> int:
+        from pipeline.card import write_card
+
+        print(write_card(arguments.directory))
+        return 0
+
+
 class Convert(Command):
     """depthmask convert"""
 
@@ -504,6 +523,7 @@ COMMANDS: dict[str, Command] = {
     "sheet": Sheet(),
     "gallery": Gallery(),
     "export": Export(),
+    "card": Card(),
     "convert": Convert(),
     "schema": Schema(),
     "completion": Completion(),

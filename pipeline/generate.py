@@ -14,6 +14,7 @@ from pipeline.inputs import PreparedSet, log_findings, prepare_inputs
 from pipeline.job import Draft
 from pipeline.making import check_remade, is_damaged, remake, run_job
 from pipeline.probe import probe
+from pipeline.publish.publication import read_publication
 from pipeline.request import Request
 from pipeline.run import State, Workspace, check_disk_space, locked
 from pipeline.run.dataflow import depth_device
@@ -44,6 +45,7 @@ def generate(
     paths = {"--output": output, "--depth-model": model.path if model else ""}
     beam_options = pipeline_options(options, paths, depth=model is not None)
     FileSystems.set_options(beam_options)  # credentials: Beam itself would set them only later
+    publication = read_publication(output)
     with locked(Workspace(output)) as workspace:
         found, folder = workspace.state(), workspace.new_inputs_folder()
         if found is State.FINISHED and not restart:
@@ -54,7 +56,8 @@ def generate(
         probed = probe(draft) if draft.has_depth or state is State.FRESH else None
         depth = probed.depth if probed else None
         device = depth_device(beam_options) if draft.depth else {}
-        description = _describe(draft, workspace, inputs, depth, device)
+        manifest = _manifest(draft, inputs, depth, device)
+        description = DatasetDescription(output, draft.recipe, manifest, publication)
         provenance = description.manifest.provenance.to_json()
         log_findings(inputs.findings)
         if probed and state is State.FRESH:
@@ -88,16 +91,13 @@ def generate(
         return open_dataset(output)
 
 
-def _describe(
-    draft: Draft,
-    workspace: Workspace,
-    inputs: PreparedSet,
-    depth: DepthInfo | None,
-    device: dict[str, str],
-) -> DatasetDescription:
+def _manifest(
+    draft: Draft, inputs: PreparedSet, depth: DepthInfo | None, device: dict[str, str]
+) -> Manifest:
+    """Returns the manifest of a dataset that has no shards yet."""
     names = _VERSIONED + (draft.depth.model.packages if draft.depth else ())
     versions = {name: _version(name) for name in names}
-    manifest = Manifest(
+    return Manifest(
         provenance=Provenance(
             recipe=draft.recipe.model_dump(mode="json"),
             inputs=inputs.checksums,
@@ -110,7 +110,6 @@ def _describe(
         input_tally=inputs.tally,
         findings=tuple(finding.entry for finding in inputs.findings),
     )
-    return DatasetDescription(workspace.output, draft.recipe, manifest)
 
 
 def _version(name: str) -> str:

@@ -12,6 +12,7 @@ from depthmask.errors import RunError
 from depthmask.manifest import (
     BACKGROUND_DEPTHS,
     CARD,
+    CROISSANT,
     FORMAT_VERSION,
     MANIFEST,
     Manifest,
@@ -124,7 +125,7 @@ def is_damaged(dataset: Dataset, workspace: Workspace) -> bool:
     """Whether a file is missing, or not what was written; of shards, by their sizes."""
     manifest, sizes = dataset.manifest, workspace.sizes()
     return (
-        not sizes.get(CARD)
+        not (sizes.get(CARD) and sizes.get(CROISSANT))
         or any(sizes.get(shard.file) != shard.bytes for shard in manifest.shards)
         or not all(is_intact(dataset.file(name), crc) for name, crc in manifest.files.items())
     )

@@ -20,6 +20,7 @@ from pipeline.dataset import (
 from pipeline.job import Draft
 from pipeline.making import check_remade, is_intact, remake
 from pipeline.probe import probe
+from pipeline.publish.publication import read_publication
 from pipeline.run import SET_ASIDE, Workspace, locked
 from pipeline.run.options import pipeline_options
 from transforms.depth import Layers, ModelChoice, parse_model
@@ -51,6 +52,7 @@ def repair(dataset: AnyPath, depth_model: str | None = None, options: Sequence[s
     model = None if depth_model is None else parse_model(depth_model)
     beam_options = pipeline_options(options, {"DIR": output})
     workspace = Workspace(output)
+    publication = read_publication(output)
     set_aside = workspace.work_path(SET_ASIDE)
     if not exists(workspace.path(MANIFEST)) and not exists(set_aside):
         raise UserError(
@@ -67,7 +69,7 @@ def repair(dataset: AnyPath, depth_model: str | None = None, options: Sequence[s
         check_plan(opened, draft.plan)
         kept = {name: crc for name, crc in manifest.files.items() if name == BACKGROUND_DEPTHS}
         blank = dataclasses.replace(manifest, files=kept, shards=())
-        job = draft.job(DatasetDescription(output, opened.recipe, blank))
+        job = draft.job(DatasetDescription(output, opened.recipe, blank, publication))
         if draft.depth:
             probe(draft)  # refuses one that does not run here
             if device := provenance.versions.get("accelerator"):

@@ -14,6 +14,7 @@ import tensorflow as tf
 from depthmask.manifest import PREPARED, Manifest, Provenance, ShardEntry
 from depthmask.tally import Tally
 from pipeline.dataset.card import CardFacts, dataset_card
+from pipeline.publish.publication import Publication
 from pipeline.recipes import Recipe, builtin_recipes, load_recipe
 from pipeline.repair import repair
 from pipeline.verify import verify_dataset
@@ -72,8 +73,9 @@ def card_of(recipe: Recipe) -> str:
             backgrounds=[PreparedPicture("a", 9, 9, 0, 0)],
             foregrounds=[PreparedPicture("b", 9, 9, 0, 0)],
             input_bytes=dict.fromkeys(PREPARED, 1),
+            publication=Publication(),
         )
-    )
+    ).decode()
 
 
 @pytest.mark.parametrize("name", sorted(builtin_recipes()))

@@ -35,7 +35,7 @@ def test_the_folder_holds_what_it_should_and_nothing_else(dataset: Path):
             "depthmask-test.tfrecord-00000-of-00001",
             *("backgrounds.tfrecord", "foregrounds.tfrecord", "index.csv", "errors.jsonl"),
             *("dataset_info.json", "features.json", "statistics.json", "README.md"),
-            *("recipe.yaml", "manifest.json"),
+            *("recipe.yaml", "manifest.json", "croissant.json"),
         ]
     )
 

@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from depthmask.manifest import BACKGROUND_DEPTHS, DepthMeaning, Manifest
+from pipeline.publish.publication import Publication
+from pipeline.publish.sections import list_lines, marked, publication_sections
+from pipeline.publish.summary import Summary
 from pipeline.recipes import Recipe
 from transforms.cutout import TRANSFORM_WORDS
 from transforms.depth.layers import IN_FRONT
@@ -24,6 +27,7 @@ class CardFacts:
     backgrounds: Sequence[PreparedPicture]
     foregrounds: Sequence[PreparedPicture]
     input_bytes: Mapping[str, int]
+    publication: Publication
 
     @property
     def examples(self) -> int:
@@ -34,7 +38,7 @@ class CardFacts:
         return self.manifest.depth
 
 
-def dataset_card(facts: CardFacts) -> str:
+def dataset_card(facts: CardFacts) -> bytes:
     """Returns the dataset's README.md, in Markdown."""
     sections = (
         _head(facts),
@@ -44,24 +48,65 @@ def dataset_card(facts: CardFacts) -> str:
         _statistics(facts),
         _making(facts),
         _limits(facts),
-        _licence(facts),
+        *publication_sections(facts.publication, _inputs(facts), facts.depth),
     )
-    return "\n\n".join("\n".join(section) for section in sections) + "\n"
+    return marked("\n\n".join("\n".join(section) for section in sections) + "\n")
+
+
+def summarise(facts: CardFacts) -> Summary:
+    """Returns what the card says of the dataset in sentences, without its publication."""
+    versions = facts.manifest.provenance.versions
+    tools = [f"depthmask {versions['depthmask']}"] if "depthmask" in versions else ["depthmask"]
+    if facts.depth and facts.depth.model:
+        tools.append(facts.depth.model)
+    return Summary(
+        name=facts.recipe.name,
+        contents=_plain(*_what(facts), _dealt(facts)),
+        making=_plain(*_making_sentences(facts)),
+        limits=_plain(*_limit_sentences(facts)),
+        inputs=_inputs(facts),
+        tools=tuple(tools),
+    )
+
+
+def _plain(*sentences: str) -> tuple[str, ...]:
+    """Sentences without their Markdown."""
+    return tuple(sentence.replace("`", "") for sentence in sentences)
+
+
+def _inputs(facts: CardFacts) -> dict[str, str]:
+    inputs = {
+        "backgrounds": f"{len(facts.backgrounds):,} backgrounds",
+        "foregrounds": f"{len(facts.foregrounds):,} foregrounds",
+    }
+    if facts.recipe.masks.source == "file":
+        inputs["masks"] = f"mask files of the {len(facts.foregrounds):,} foregrounds"
+    if facts.depth and facts.depth.model is None:
+        inputs["depth"] = "measured depth of the backgrounds"
+    return inputs
 
 
 def _head(facts: CardFacts) -> Iterator[str]:
-    recipe, rules = facts.recipe, facts.recipe.placements
+    yield f"# {facts.publication.title or facts.recipe.name}: a depthmask dataset"
+    if facts.publication.description:
+        yield ""
+        yield facts.publication.description
+    for sentence in _what(facts):
+        yield ""
+        yield sentence
+
+
+def _what(facts: CardFacts) -> Iterator[str]:
+    """What a dataset has, in sentences."""
+    rules = facts.recipe.placements
     depth = ", a depth map" if facts.depth else ""
     kind = "mirrored" if rules.transforms == ("left_right",) else "flipped"
     flips = f" × 2 (plain and {kind})" if len(rules.flips) == 2 else ""
-    yield f"# {recipe.name}: a depthmask dataset"
-    yield ""
     yield (
         f"{facts.examples:,} examples for depth estimation and foreground segmentation: a "
         f"composite of a foreground on a background, the foreground's mask{depth}, and where it "
         "was placed."
     )
-    yield ""
     yield (
         f"{len(facts.backgrounds):,} backgrounds × {len(facts.foregrounds):,} foregrounds{flips} × "
         f"{rules.per_pair:,} places."
@@ -69,7 +114,6 @@ def _head(facts: CardFacts) -> Iterator[str]:
     classes = Counter(picture.label for picture in facts.backgrounds if picture.label)
     if classes:
         listing = ", ".join(f"{name} ({count:,})" for name, count in sorted(classes.items()))
-        yield ""
         yield f"Classes of backgrounds: {listing}."
 
 
@@ -133,17 +177,21 @@ def _splits(facts: CardFacts) -> Iterator[str]:
             f"{len(shards):,} | {sum(shard.bytes for shard in shards):,} |"
         )
     yield ""
+    yield _dealt(facts)
+
+
+def _dealt(facts: CardFacts) -> str:
+    """How examples were dealt out, in a sentence."""
     by = facts.recipe.splits.by
     if len(facts.manifest.splits) == 1:
-        yield "All examples are in one split."
-    elif by == "example":
-        yield "Dealt out by example: splits share backgrounds and foregrounds."
-    elif by == "both":
+        return "All examples are in one split."
+    if by == "example":
+        return "Dealt out by example: splits share backgrounds and foregrounds."
+    if by == "both":
         between = facts.recipe.splits.between
         rest = f" but {between}, which has what lies between the others" if between else ""
-        yield f"Dealt out by both: no background and no foreground is in two splits{rest}."
-    else:
-        yield f"Dealt out by {by}: no {by} is in two splits."
+        return f"Dealt out by both: no background and no foreground is in two splits{rest}."
+    return f"Dealt out by {by}: no {by} is in two splits."
 
 
 def _loading(facts: CardFacts) -> Iterator[str]:
@@ -207,6 +255,16 @@ def _statistics(facts: CardFacts) -> Iterator[str]:
 
 
 def _making(facts: CardFacts) -> Iterator[str]:
+    yield "## How it was made"
+    yield ""
+    yield from list_lines(_making_sentences(facts))
+    yield (
+        "- `recipe.yaml` has every setting, `manifest.json` the checksum of every file. The same "
+        "inputs, recipe and versions give the same bytes."
+    )
+
+
+def _making_sentences(facts: CardFacts) -> Iterator[str]:
     recipe, rules = facts.recipe, facts.recipe.placements
     size = recipe.foregrounds.size.model_dump(exclude_none=True)
     mode = size.pop("mode").replace("_", " ")
@@ -231,10 +289,8 @@ def _making(facts: CardFacts) -> Iterator[str]:
         "own": f"Flipped ones are {flips}, and have places of their own.",
         "shared": f"Flipped ones are {flips}, at the same places.",
     }[rules.flip]
-    yield "## How it was made"
-    yield ""
     yield (
-        f"- Backgrounds were fitted to the canvas ({recipe.canvas.fit}). Foregrounds were sized "
+        f"Backgrounds were fitted to the canvas ({recipe.canvas.fit}). Foregrounds were sized "
         f"by {mode}{f' ({values})' if values else ''}{scale}, and pasted {where}. {flipped}"
     )
     threshold = recipe.masks.binary_threshold
@@ -250,20 +306,16 @@ def _making(facts: CardFacts) -> Iterator[str]:
         "file": "the mask files",
         "colour": f"colour (every channel in {list(recipe.masks.range)})",
     }[recipe.masks.source]
-    yield f"- Masks are from {source}, {cut}."
+    yield f"Masks are from {source}, {cut}."
     if facts.depth:
         unit = "metres" if facts.depth.unit == "metre" else "no unit"
         meaning = recipe.depth.describe(facts.depth.quantity.replace("_", " "), unit)
-        yield f"- {_depth_made(recipe, facts.depth)}; {meaning}."
+        yield f"{_depth_made(recipe, facts.depth)}; {meaning}."
         yield from _unknown_depth(facts)
     versions = ", ".join(
         f"{name} {version}" for name, version in facts.manifest.provenance.versions.items()
     )
-    yield f"- Seed {recipe.seed}; {versions}."
-    yield (
-        "- `recipe.yaml` has every setting, `manifest.json` the checksum of every file. The same "
-        "inputs, recipe and versions give the same bytes."
-    )
+    yield f"Seed {recipe.seed}; {versions}."
 
 
 def _listed(words: Sequence[str]) -> str:
@@ -293,46 +345,15 @@ def _unknown_depth(facts: CardFacts) -> Iterator[str]:
         total = moments.images * depth.width * depth.height
         unknown = total - moments.pixels
         yield (
-            f"- Depth is unknown in {unknown:,} pixels ({unknown / max(total, 1):.2%}): they are "
+            f"Depth is unknown in {unknown:,} pixels ({unknown / max(total, 1):.2%}): they are "
             "stored as 0, and not in the statistics."
         )
 
 
 def _limits(facts: CardFacts) -> Iterator[str]:
-    recipe = facts.recipe
     yield "## Known limits"
     yield ""
-    yield (
-        "- Foregrounds are pasted without regard to the scene: their light, shadow, size and "
-        "footing are not those of a photograph."
-    )
-    if recipe.placements.region != "inside":
-        yield "- Foregrounds may be cropped at the canvas's edge, down to a few pixels."
-    if recipe.masks.dither:
-        yield "- Masks are grainy where their sources are grey."
-    if recipe.masks.format == "jpeg":
-        yield "- Masks are stored as JPEG, not exactly at their edges: take what is at least 128."
-    if facts.depth:
-        if facts.depth.model:
-            yield "- Depth is a model's estimate, not a measurement."
-        if facts.depth.model == "builtin":
-            off = "13% (by backgrounds)" if recipe.depth.of == "background" else "15%"
-            yield (
-                "- The builtin network is small: on composites of drawn rooms that it had not seen "
-                f"it is off by {off} on average, and by more within masks."
-            )
-        if recipe.depth.of == "background":
-            yield "- A foreground's depth is that of a plane, wherever it would stand in the scene."
-        if not recipe.depth.absolute:
-            yield "- Each depth map is stretched to its own range: maps cannot be compared."
-    if recipe.splits.by == "example" and len(facts.manifest.splits) > 1:
-        yield "- Backgrounds and foregrounds of one split are known from the others."
-    empty = facts.manifest.tally.empty_masks
-    if empty:
-        yield (
-            f"- Nothing is seen of the foreground in {empty:,} examples "
-            f"({empty / facts.examples:.1%}): their masks are empty."
-        )
+    yield from list_lines((*_limit_sentences(facts), *facts.publication.limits))
     warnings = sum(finding.level == "warning" for finding in facts.manifest.findings)
     if warnings:
         yield f"- `errors.jsonl` has {warnings:,} warnings about inputs."
@@ -341,20 +362,36 @@ def _limits(facts: CardFacts) -> Iterator[str]:
         yield f"- Left out, as `errors.jsonl` says: {inputs:,} inputs, {examples:,} examples."
 
 
-def _licence(facts: CardFacts) -> Iterator[str]:
-    yield "## Licence"
-    yield ""
-    yield "To be filled in by whoever publishes the dataset:"
-    yield ""
-    yield "- licence of the dataset: …"
-    yield "- source and licence of the backgrounds: …"
-    yield "- source and licence of the foregrounds: …"
-    licence = facts.depth and facts.depth.licence
-    if facts.depth and facts.depth.model:
-        licence = licence or "…"
-        if "NC" in licence.upper().split("-"):  # CC-BY-NC-4.0
-            licence += " (NC: it forbids commercial use)"
-        yield f"- licence of the depth model ({facts.depth.model}): {licence}"
-    elif facts.depth:
-        yield "- licence of the measured depth: …"
-    yield "- contact: …"
+def _limit_sentences(facts: CardFacts) -> Iterator[str]:
+    recipe = facts.recipe
+    yield (
+        "Foregrounds are pasted without regard to the scene: their light, shadow, size and "
+        "footing are not those of a photograph."
+    )
+    if recipe.placements.region != "inside":
+        yield "Foregrounds may be cropped at the canvas's edge, down to a few pixels."
+    if recipe.masks.dither:
+        yield "Masks are grainy where their sources are grey."
+    if recipe.masks.format == "jpeg":
+        yield "Masks are stored as JPEG, not exactly at their edges: take what is at least 128."
+    if facts.depth:
+        if facts.depth.model:
+            yield "Depth is a model's estimate, not a measurement."
+        if facts.depth.model == "builtin":
+            off = "13% (by backgrounds)" if recipe.depth.of == "background" else "15%"
+            yield (
+                "The builtin network is small: on composites of drawn rooms that it had not seen "
+                f"it is off by {off} on average, and by more within masks."
+            )
+        if recipe.depth.of == "background":
+            yield "A foreground's depth is that of a plane, wherever it would stand in the scene."
+        if not recipe.depth.absolute:
+            yield "Each depth map is stretched to its own range: maps cannot be compared."
+    if recipe.splits.by == "example" and len(facts.manifest.splits) > 1:
+        yield "Backgrounds and foregrounds of one split are known from the others."
+    empty = facts.manifest.tally.empty_masks
+    if empty:
+        yield (
+            f"Nothing is seen of the foreground in {empty:,} examples "
+            f"({empty / facts.examples:.1%}): their masks are empty."
+        )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from depthmask.manifest import DepthMeaning, Manifest, ModelIdentity
+from pipeline.publish.publication import Publication
 from pipeline.recipes import Recipe
 from pipeline.run import Workspace
 from transforms.depth import DepthStorage
@@ -42,12 +43,13 @@ class DepthInfo:
 class DatasetDescription:
     """All that is known of a dataset before its first example is made.
 
-    `manifest`: still without shards and files.
+    `manifest`: still without shards and files. `publication`: what its maker says of it.
     """
 
     output: str
     recipe: Recipe
     manifest: Manifest
+    publication: Publication = field(default_factory=Publication)
 
     @property
     def workspace(self) -> Workspace:

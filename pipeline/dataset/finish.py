@@ -10,6 +10,7 @@ from typing import Any
 
 from depthmask.manifest import (
     CARD,
+    CROISSANT,
     DATASET_INFO,
     ERRORS,
     FEATURES,
@@ -22,8 +23,10 @@ from depthmask.manifest import (
 )
 from depthmask.tally import Moments, Tally
 from pipeline.dataset.card import CardFacts, dataset_card
+from pipeline.dataset.croissant import dataset_croissant
 from pipeline.dataset.description import DatasetDescription
 from pipeline.dataset.tfds import dataset_info_json, record_features
+from pipeline.publish.publication import Publication
 from pipeline.recipes import Recipe
 from pipeline.run import Workspace
 from transforms.elements import Shard
@@ -55,11 +58,12 @@ def finish_dataset(description: DatasetDescription, shards: Sequence[Shard], tal
     files[INDEX] = workspace.write(INDEX, itertools.chain([INDEX_HEADER], rows))
     for name, text in texts.items():
         files[name] = workspace.write(name, [text])
+    facts = card_facts(recipe, manifest, description.publication, workspace)
+    workspace.write(CROISSANT, [dataset_croissant(facts)])
     # The card is its publisher's to complete: no checksum holds it fast, no repair undoes that. A
     # power cut may leave an empty one.
     if not workspace.sizes().get(CARD):
-        card = dataset_card(_card_facts(recipe, manifest, workspace))
-        workspace.write(CARD, [card.encode()])
+        workspace.write(CARD, [dataset_card(facts)])
     manifest = dataclasses.replace(manifest, files=files)
     sync_files(workspace.path(name) for name in manifest.checksums)
     workspace.write(MANIFEST, [manifest.to_bytes()])
@@ -89,7 +93,10 @@ def _error_entries(manifest: Manifest) -> Iterator[dict[str, str]]:
         yield {"level": "error", "example": example.id, "problem": example.reason}
 
 
-def _card_facts(recipe: Recipe, manifest: Manifest, workspace: Workspace) -> CardFacts:
+def card_facts(
+    recipe: Recipe, manifest: Manifest, publication: Publication, workspace: Workspace
+) -> CardFacts:
+    """Returns all that the card of the dataset in a workspace says."""
     source, sizes = PreparedSource.of_dataset(workspace.output), workspace.sizes()
     return CardFacts(
         recipe=recipe,
@@ -97,6 +104,7 @@ def _card_facts(recipe: Recipe, manifest: Manifest, workspace: Workspace) -> Car
         backgrounds=source.backgrounds,
         foregrounds=source.foregrounds,
         input_bytes={name: sizes[name] for name in PREPARED},
+        publication=publication,
     )
 
 

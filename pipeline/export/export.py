@@ -13,11 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 from depthmask.errors import UserError
 from depthmask.features import Features
-from depthmask.manifest import FEATURES, MANIFEST, crc_text
-from pipeline.dataset import Dataset, check_files, open_dataset, reading_from
+from depthmask.manifest import CARD, CROISSANT, FEATURES, MANIFEST, PUBLICATION, crc_text
+from pipeline.dataset import (
+    Dataset,
+    card_facts,
+    check_files,
+    open_dataset,
+    reading_from,
+    summarise,
+)
 from pipeline.export.grid import Grid
 from pipeline.export.layouts import LAYOUTS
 from pipeline.export.pieces import ExportJob, SourceShard, piece_files
+from pipeline.publish.publication import Publication, parse_publication, publication_bytes
 from pipeline.run import (
     EXPORT,
     Progress,
@@ -29,7 +37,15 @@ from pipeline.run import (
 )
 from transforms.codecs import encoder_versions
 from transforms.elements import ShardKey
-from transforms.io.files import AnyPath, checked_path, file_checksum, is_local, read_file
+from transforms.io.files import (
+    AnyPath,
+    checked_path,
+    exists,
+    file_checksum,
+    is_local,
+    join,
+    read_file,
+)
 from transforms.parts import provenance_checksum
 from transforms.prepared import PreparedSource
 
@@ -87,6 +103,7 @@ def export_dataset(
     beam_options = pipeline_options(options, {"DIR": path, "DEST": output})
     FileSystems.set_options(beam_options)  # credentials: Beam itself would set them only later
     opened = open_dataset(path)
+    publish_yaml = _publish_yaml(path, output)
     provenance = _provenance(opened, layout)
     with locked(Workspace(output, EXPORT)) as workspace:
         state = workspace.state()
@@ -97,13 +114,24 @@ def export_dataset(
         else:
             with reading_from(path):
                 grid = Grid.of(_checked_inputs(opened, layout), opened.recipe)
-                job = _job(opened, workspace, layout, provenance, grid)
+                job = _job(opened, workspace, layout, provenance, grid, publish_yaml)
                 needed = _bytes_needed(job)
             if state is State.FRESH:
                 check_disk_space(output, "the export", needed)
             workspace.write_provenance(provenance)
             _run(job, workspace, provenance, beam_options)
     return _open_export(workspace)
+
+
+def _publish_yaml(dataset: str, output: str) -> bytes | None:
+    """Returns the dataset's publish.yaml, or that of the export where it has one already.
+
+    Raises UserError where it cannot be used.
+    """
+    folder = output if exists(join(output, PUBLICATION)) else dataset
+    data = publication_bytes(folder)
+    parse_publication(data, join(folder, PUBLICATION))
+    return data
 
 
 def _provenance(dataset: Dataset, layout_name: str) -> dict[str, Any]:
@@ -145,8 +173,10 @@ def _job(
     layout_name: str,
     provenance: dict[str, Any],
     grid: Grid,
+    publish_yaml: bytes | None,
 ) -> ExportJob:
     path = dataset.file(FEATURES)
+    facts = card_facts(dataset.recipe, dataset.manifest, Publication(), Workspace(dataset.path))
     shards: dict[ShardKey, SourceShard] = {}
     first = 0
     for entry in dataset.manifest.shards:
@@ -157,7 +187,8 @@ def _job(
         output=workspace.output,
         work_folder=workspace.work_folder,
         run=provenance_checksum(provenance),
-        name=dataset.recipe.name,
+        summary=summarise(facts),
+        publish_yaml=publish_yaml,
         layout_name=layout_name,
         dataset=dataset.path,
         shards=shards,
@@ -208,7 +239,8 @@ def _open_export(workspace: Workspace) -> Exported:
             if not os.path.exists(path) or os.path.getsize(path) != size:
                 raise UserError(f"{path} is missing or damaged. Export into a new folder.")
         found = sum(len(names) for _, _, names in os.walk(workspace.output))
-        missing = loose["files"] + len(containers) + 1 - found
+        beside = {CARD, CROISSANT, PUBLICATION} & set(os.listdir(workspace.output))
+        missing = loose["files"] + len(containers.keys() - beside) + 1 - (found - len(beside))
         if missing > 0:
             raise UserError(
                 f"{workspace.output}: {missing:,} pictures are missing. Export into a new folder."

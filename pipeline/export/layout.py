@@ -13,12 +13,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from depthmask.errors import UserError
+from depthmask.features import Features
+from depthmask.manifest import CARD, CROISSANT, DepthMeaning
+from depthmask.parsing import JsonObject, count, dict_of, optional
 from pipeline.export.pictures import DepthForm, Form, Picture
+from pipeline.publish.sections import list_lines, marked, publication_sections
+from pipeline.publish.summary import Summary
 
 if TYPE_CHECKING:  # names of layouts are wanted where nothing of this is
-    from depthmask.manifest import DepthMeaning
     from pipeline.dataset import Dataset
     from pipeline.export.grid import Grid, InputNumber
+    from pipeline.publish.publication import Publication
     from transforms.prepared import PreparedSource
 
 # File systems take 255 bytes; the rest is for what layouts put around an example's name.
@@ -137,12 +142,32 @@ class InputPicture:
 class Facts:
     """What an export's own description says: of which dataset it is, and what its depth means.
 
-    `name`: the recipe's. `splits`: examples, by name. `depth`: as the dataset stores it, or None.
+    `splits`: examples, by name. `features`, `depth`: as the dataset stores them, or None of depth.
     """
 
-    name: str
+    summary: Summary
     splits: Mapping[str, int]
+    features: Features
     depth: DepthMeaning | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "summary": self.summary.to_json(),
+            "splits": dict(self.splits),
+            "features": self.features.to_json(),
+            "depth": self.depth and self.depth.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, data: Any, at: str = "") -> Facts:
+        """Raises ParseError."""
+        get = JsonObject(data, at).get
+        return cls(
+            summary=get("summary", Summary.from_json),
+            splits=get("splits", dict_of(count)),
+            features=get("features", Features.from_json),
+            depth=get("depth", optional(DepthMeaning.from_json)),
+        )
 
 
 class Layout(abc.ABC):
@@ -183,33 +208,52 @@ class Layout(abc.ABC):
         return meaning
 
     def describing(self, facts: Facts) -> Iterator[File]:
-        """The files that say what the others are."""
+        """The file that says what depth is."""
         if facts.depth:
             text = json.dumps(self.depth_json(facts.depth), indent=2) + "\n"
             yield File("depth.json", "", text.encode())
-        yield File("README.md", "", self.readme(facts).encode())
 
-    def readme(self, facts: Facts) -> str:
-        """The export's README, with Python that reads it."""
+    def published(self, facts: Facts, publication: Publication) -> dict[str, bytes]:
+        """The files that follow from what its maker says of it, by name."""
+        files = {CARD: marked(self.readme(facts, publication))}
+        if croissant := self.croissant(facts, publication):
+            files[CROISSANT] = croissant
+        return files
+
+    def croissant(self, facts: Facts, publication: Publication) -> bytes | None:
+        """The export's croissant.json; None of a layout that readers of Croissant cannot read."""
+        return None
+
+    def readme(self, facts: Facts, publication: Publication) -> str:
+        """The text of the export's README, with Python that reads it."""
         depth = facts.depth and self.depth_json(facts.depth)
         counts = ", ".join(f"{count:,} in {name}" for name, count in facts.splits.items())
         kinds = "Composites, masks and depth" if depth else "Composites and masks"
+        summary = facts.summary
+        sections = [
+            ["## How it was made", "", *list_lines(summary.making)],
+            ["## Known limits", "", *list_lines((*summary.limits, *publication.limits))],
+            *publication_sections(publication, summary.inputs, facts.depth),
+        ]
         return "\n".join(
             [
-                f"# {facts.name}, by layout {self.name}",
+                f"# {publication.title or summary.name}, by layout {self.name}",
                 "",
+                *([publication.description, ""] if publication.description else []),
                 f"{kinds}, made by depthmask: {counts}.",
                 "",
                 "## Files",
                 "",
                 inspect.cleandoc(self.__doc__ or ""),
                 "",
-                *([_depth_text(depth), ""] if depth else []),
+                *([depth_text(depth), ""] if depth else []),
                 "## Reading",
                 "",
                 "```python",
                 self.reading.strip().replace("SPLIT", next(iter(facts.splits))),
                 "```",
+                "",
+                "\n\n".join("\n".join(section) for section in sections),
                 "",
             ]
         )
@@ -235,7 +279,8 @@ class Layout(abc.ABC):
             )
 
 
-def _depth_text(depth: Mapping[str, Any]) -> str:
+def depth_text(depth: Mapping[str, Any]) -> str:
+    """What depth means, in sentences; `depth`: what a depth.json says."""
     what = f"Depth is {depth['quantity'].replace('_', ' ')}"
     if depth["storage"] in ("norm8", "plasma8"):
         what += ", each map from its least to its greatest value: 0 to 255"

@@ -14,7 +14,7 @@ from transforms.codecs import ImageCodec, channels_last, encode_image, open_imag
 from transforms.depth import DepthStorage, grey_depth
 
 Format = Literal["jpeg", "png"]
-_SUFFIXES = {"jpeg": "jpg", "png": "png"}
+SUFFIXES = {"jpeg": "jpg", "png": "png"}
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def fit_picture(data: bytes, stored: ImageFeature, form: Form) -> Picture:
     eight_bits = has == "jpeg" or open_image(data).mode != "1"
     as_wanted = form.channels is None or (form.channels == channels and eight_bits)
     if has == wanted and as_wanted:
-        return Picture(data, _SUFFIXES[has])
+        return Picture(data, SUFFIXES[has])
     return _encoded(open_image(data), wanted, form.channels or channels, form)
 
 
@@ -72,7 +72,7 @@ def fit_input(data: bytes, form: Form) -> bytes:
 def _encoded(image: Image.Image, wanted: Format, channels: int, form: Form) -> Picture:
     codec = ImageCodec(format=wanted, quality=form.quality, optimize=form.optimize)
     pixels = channels_last(image.convert("L" if channels == 1 else "RGB"))
-    return Picture(encode_image(pixels, codec), _SUFFIXES[wanted])
+    return Picture(encode_image(pixels, codec), SUFFIXES[wanted])
 
 
 def fit_depth(data: bytes, stored: ImageFeature, meaning: DepthMeaning, form: DepthForm) -> Picture:
@@ -81,7 +81,7 @@ def fit_depth(data: bytes, stored: ImageFeature, meaning: DepthMeaning, form: De
     storage = form.storage or meaning.storage
     wanted = form.format or has
     if (meaning.storage, has) == (storage, wanted):
-        return Picture(data, _SUFFIXES[has])
+        return Picture(data, SUFFIXES[has])
     made = DepthStorage(storage=storage, codec=ImageCodec(format=wanted, quality=form.quality))
     grey = grey_depth(np.asarray(open_image(data)))
-    return Picture(made.encode(made.from_grey(grey)), _SUFFIXES[wanted])
+    return Picture(made.encode(made.from_grey(grey)), SUFFIXES[wanted])

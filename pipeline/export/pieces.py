@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from depthmask.features import Features
-from depthmask.manifest import BACKGROUNDS, FOREGROUNDS, DepthMeaning, crc_text
+from depthmask.manifest import BACKGROUNDS, FOREGROUNDS, PUBLICATION, DepthMeaning, crc_text
 from depthmask.records import frame_record, parse_example, read_records
 from pipeline.export.grid import Grid
 from pipeline.export.joining import PLACE, join_container
@@ -27,9 +27,11 @@ from pipeline.export.layout import Example, Facts, File, InputPicture, Layout
 from pipeline.export.layouts import LAYOUTS
 from pipeline.export.pictures import Picture, fit_depth, fit_picture
 from pipeline.export.zips import zip_file
+from pipeline.publish.publication import parse_publication
+from pipeline.publish.summary import Summary
 from pipeline.run import EXPORT, Workspace
 from transforms.elements import ChunkKey, OutputFile, Part, ShardKey
-from transforms.io.files import WrittenFile, join, open_file, sync_files, write_file
+from transforms.io.files import WrittenFile, exists, join, open_file, sync_files, write_file
 from transforms.parts import PartStore
 
 # Examples a piece, at most, and bytes of their records, about: a piece's are held in memory.
@@ -78,11 +80,12 @@ class PlacedFile:
 class ExportJob(PartStore[Piece, OutputFile]):
     """An export: of which dataset, by which layout, into which folder.
 
-    `name`: the dataset's recipe's. `features`: of its records. `depth`: what stored depth means, or
-    None.
+    `summary`: what the dataset is, in sentences. `publish_yaml`: the file of what its maker says of
+    it. `features`: of its records. `depth`: what stored depth means, or None.
     """
 
-    name: str
+    summary: Summary
+    publish_yaml: bytes | None
     layout_name: str
     dataset: str
     shards: Mapping[ShardKey, SourceShard]
@@ -103,7 +106,7 @@ class ExportJob(PartStore[Piece, OutputFile]):
         splits: Counter[str] = Counter()
         for key, shard in self.shards.items():
             splits[key.split] += shard.examples
-        return Facts(self.name, splits, self.depth)
+        return Facts(self.summary, splits, self.features, self.depth)
 
     def shard_keys(self) -> list[ShardKey]:
         """Returns the keys of the inputs and of every shard of the dataset."""
@@ -285,7 +288,10 @@ def finish_export(
     containers: Iterable[OutputFile],
     pieces: Iterable[Piece],
 ) -> None:
-    """Writes export.json, once all containers are on the disk. Harmless to repeat."""
+    """Writes what describes the export, once all containers are on the disk; export.json last.
+
+    Harmless to repeat.
+    """
     workspace = Workspace(job.output, EXPORT).of_run(provenance)
     workspace.check()
     files = sorted(containers, key=operator.attrgetter("name"))
@@ -294,7 +300,7 @@ def finish_export(
     description = {
         "provenance": provenance,
         "examples": job.examples,
-        "depth": job.depth and job.depth.to_json(),
+        **job.facts.to_json(),
         "files": [
             {
                 "name": file.name,
@@ -308,4 +314,9 @@ def finish_export(
             "bytes": sum(size for _, size in loose.values()),
         },
     }
+    if job.publish_yaml is not None and not exists(workspace.path(PUBLICATION)):
+        workspace.write(PUBLICATION, [job.publish_yaml])
+    publication = parse_publication(job.publish_yaml)
+    for name, data in job.layout.published(job.facts, publication).items():
+        workspace.write(name, [data])
     workspace.write(EXPORT.last_file, [json.dumps(description, indent=2).encode()])

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -18,6 +18,7 @@ from depthmask.errors import UserError
 from pipeline.recipes.schema import Recipe
 from transforms.io.files import checked_path, is_local, open_file
 
+_Schema = TypeVar("_Schema", bound=BaseModel)
 _MAX_BYTES = 64 * 2**10
 _MAX_DIGITS = 50
 _MAX_DEPTH = 20
@@ -56,7 +57,7 @@ def load_recipe(
     for setting in _settings(settings):
         _apply(data, setting)
         source += f" with {setting}"
-    return _validate(data, source)
+    return validate(Recipe, data, source)
 
 
 def _read_recipe(name_or_path: str) -> tuple[dict[str, Any], str]:
@@ -79,7 +80,7 @@ def _read_recipe(name_or_path: str) -> tuple[dict[str, Any], str]:
                 f"recipe {name_or_path!r} cannot be read ({reason}). Give a YAML file or one of: "
                 f"{', '.join(builtin_recipes())}."
             ) from error
-    data = _parse_yaml(text, source)
+    data = parse_yaml(text, source)
     if not isinstance(data, dict):
         raise UserError(f"{source}: a recipe is a mapping of keys such as canvas and placements.")
     return data, source
@@ -135,8 +136,11 @@ for _kind in ("int", "float"):
     _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _Loader.construct_number)
 
 
-def _parse_yaml(text: str, source: str) -> Any:
-    """Plain data from YAML: no objects, and nothing that a few lines can make explode."""
+def parse_yaml(text: str, source: str) -> Any:
+    """Plain data from YAML: no objects, and nothing that a few lines can make explode.
+
+    Raises UserError, naming the `source`.
+    """
     depth = 0
     try:
         for token in yaml.scan(text):
@@ -171,7 +175,7 @@ def _settings(settings: Mapping[str, Any] | Iterable[str]) -> Iterator[_Setting]
         key, equals, value = text.partition("=")
         if not equals:
             raise UserError(f"--set {text}: give KEY.PATH=VALUE, such as placements.per_pair=5.")
-        yield _Setting(key, _parse_yaml(value, f"--set {text}"), text)
+        yield _Setting(key, parse_yaml(value, f"--set {text}"), text)
 
 
 def _apply(data: dict[str, Any], setting: _Setting) -> None:
@@ -187,11 +191,12 @@ def _apply(data: dict[str, Any], setting: _Setting) -> None:
     section[last] = setting.value
 
 
-def _validate(data: Mapping[str, Any], source: str) -> Recipe:
+def validate(schema: type[_Schema], data: Mapping[str, Any], source: str) -> _Schema:
+    """Returns what `data` says by a schema. Raises UserError, with all that is wrong with it."""
     try:
-        return Recipe.model_validate(data)
+        return schema.model_validate(data)
     except ValidationError as error:
-        problems = [_explain(problem) for problem in error.errors(include_url=False)]
+        problems = [_explain(problem, schema) for problem in error.errors(include_url=False)]
         raise UserError("\n".join([f"{source} cannot be used:", *problems])) from error
 
 
@@ -201,10 +206,12 @@ _WANTED = {
     "model_type": "a section of keys",
     "model_attributes_type": "a section of keys",
     "dict_type": "a section of keys",
+    "list_type": "a list",
+    "string_type": "text: put it in quotes",
 }
 
 
-def _explain(problem: Mapping[str, Any]) -> str:
+def _explain(problem: Mapping[str, Any], schema: type[BaseModel]) -> str:
     location = [str(part) for part in problem["loc"]]
     # pydantic names the chosen kind of size in the path; the user wrote no such key.
     mode = location.pop(2) if location[:2] == ["foregrounds", "size"] and location[2:] else None
@@ -216,21 +223,28 @@ def _explain(problem: Mapping[str, Any]) -> str:
             "--set 'foregrounds.size={mode: max_side, max_side: 150}'"
         )
     if problem["type"] == "extra_forbidden":
-        return f"  {key}: no such key. {_known_keys(location)}"
+        return f"  {key}: no such key. {_known_keys(location, schema)}"
     if problem["type"] in _WANTED:
         shown = reprlib.repr(problem["input"])
-        return f"  {key}: must be {_WANTED[problem['type']]}, not {shown}"
+        return f"  {key}: is {shown}, and must be {_WANTED[problem['type']]}"
     if problem["type"] == "value_error":
         return f"  {key + ': ' if key else ''}{problem['ctx']['error']}"
     shown = "" if problem["type"] == "missing" else f" (it is {reprlib.repr(problem['input'])})"
     return f"  {key}: {problem['msg'][0].lower()}{problem['msg'][1:]}{shown}"
 
 
-def _known_keys(location: list[str]) -> str:
-    section: Any = Recipe
+def _known_keys(location: list[str], schema: type[BaseModel]) -> str:
+    section = schema
     for part in location[:-1]:
+        if part.isdecimal():  # in a list
+            continue
         annotation = section.model_fields[part].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        kinds = [
+            kind
+            for kind in (annotation, *get_args(annotation))
+            if isinstance(kind, type) and issubclass(kind, BaseModel)
+        ]
+        if len(kinds) != 1:
             return ""
-        section = annotation
+        section = kinds[0]
     return f"There are: {', '.join(section.model_fields)}."

@@ -25,6 +25,7 @@ from depthmask.manifest import (
     BACKGROUND_DEPTHS,
     MANIFEST,
     PREPARED,
+    PUBLICATION,
     is_dataset_file,
     parse_shard_name,
 )
@@ -147,7 +148,7 @@ class Workspace:
         begun = (WORK_FOLDER in names and self._is_begun()) or cut
         if finished or begun:
             return State.FINISHED if finished else State.UNFINISHED
-        if others := sorted(names - {WORK_FOLDER}):
+        if others := sorted(names - {WORK_FOLDER, PUBLICATION}):
             shown = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
             raise UserError(
                 f"{self.output} is not empty (it holds {shown}). Give a new folder, or empty this "
