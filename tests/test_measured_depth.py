@@ -15,7 +15,9 @@ from PIL import Image
 
 import depthmask
 from depthmask.errors import RunError, UserError
-from depthmask.manifest import Manifest
+from depthmask.manifest import DepthMeaning, Manifest
+from pipeline.export import LAYOUTS
+from pipeline.export.layout import Facts
 from pipeline.generate import generate
 from pipeline.inputs import InputFolders, PreparedSet, prepare_inputs
 from pipeline.recipes import load_recipe
@@ -321,3 +323,17 @@ def test_a_dataset_of_measured_depth(measured: Measured, tmp_path: Path):
     next(made.glob("depthmask-train*")).unlink()
     assert len(repair(made).shards) == 1 and file_bytes(made) == before
     write_gallery(str(made), tmp_path / "page.html", 5)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_every_layout_says_what_becomes_of_unknown_depth(name: str):
+    stored = DepthMeaning(
+        *("metric16", "depth", "metre", 0.001), width=60, height=48, model=None, licence=None
+    )
+    layout = LAYOUTS[name]
+    said, meaning = layout.readme(Facts("any", {"train": 1}, stored)), layout.depth_json(stored)
+    keeps = meaning["storage"] not in ("norm8", "plasma8")
+    assert keeps == (name in ("folder", "webdataset", "huggingface", "office"))
+    assert ("It was measured: 0 is unknown." in said) == keeps
+    assert ("what is unknown counts as 0 there, and cannot be told from it" in said) != keeps
+    assert meaning["model"] is None and meaning["unit"] == ("metre" if keeps else None)
