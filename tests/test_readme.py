@@ -26,7 +26,7 @@ def test_the_readme_works_from_top_to_bottom(tmp_path: Path):
             if name != "publish.yaml":  # which a command reads
                 load_recipe(str(tmp_path / name))
             continue
-        if language == "console":  # make's targets: .ci/run calls them
+        if language == "console":  # make's targets: .ci/run calls them; training: test_examples
             continue
         python = TORCH if text.startswith("# with PyTorch\n") else Path(sys.executable)
         if not python.exists():

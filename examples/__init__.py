@@ -1,0 +1,1 @@
+"""Networks trained on a dataset, with Keras and with PyTorch."""
