@@ -18,8 +18,11 @@ from PIL import Image
 import depthmask
 from depthmask.errors import UserError
 from pipeline.cli import main
+from pipeline.export import LAYOUTS
+from pipeline.export.layout import Facts
 from pipeline.inputs import InputFolders
 from pipeline.publish.licences import hub_licence, licence_link
+from pipeline.publish.publication import Publication
 from pipeline.repair import repair
 from pipeline.verify import verify_dataset
 from tests.conftest import ONE_WORKER, file_bytes, make_dataset, read_as_its_readme_says
@@ -50,7 +53,7 @@ collection: They were drawn.
 maintenance: Nobody keeps it up.
 contact: ada@example.org
 """
-LAYOUTS = ("folder", "huggingface")
+READ_BY_IT = ("folder", "huggingface")
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +63,9 @@ def published(with_depth: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     made = Path(shutil.copytree(with_depth, folder / "dataset"))
     (made / "publish.yaml").write_text(PUBLISH)
     depthmask.card(made)
-    for layout in LAYOUTS:
+    for layout in READ_BY_IT:
         depthmask.export(made, folder / layout, layout, options=ONE_WORKER)
-    return {name: folder / name for name in ("dataset", *LAYOUTS)}
+    return {name: folder / name for name in ("dataset", *READ_BY_IT)}
 
 
 def opened(folder: Path) -> mlcroissant.Dataset:
@@ -75,7 +78,7 @@ def warnings_of(dataset: mlcroissant.Dataset) -> set[str]:
     return {re.search(r'"(\S+)" is recommended', text)[1] for text in issues.warnings}
 
 
-@pytest.mark.parametrize("name", ["dataset", *LAYOUTS])
+@pytest.mark.parametrize("name", ["dataset", *READ_BY_IT])
 def test_mlcroissant_has_nothing_to_object_to(published: dict[str, Path], name: str, caplog):
     dataset = opened(published[name])
     assert warnings_of(dataset) == set() and not caplog.records
@@ -256,7 +259,7 @@ def test_the_hubs_metadata_has_what_was_said(published: dict[str, Path]):
 def test_an_export_has_the_publish_yaml_and_stays_whole(
     published: dict[str, Path], dataset: Path, tmp_path: Path
 ):
-    for layout in LAYOUTS:
+    for layout in READ_BY_IT:
         assert (published[layout] / "publish.yaml").read_text() == PUBLISH
     copy = Path(shutil.copytree(published["folder"], tmp_path / "copy"))
     (copy / "publish.yaml").write_text("licence: MIT\n")
@@ -270,10 +273,12 @@ def test_an_export_has_the_publish_yaml_and_stays_whole(
     own = tmp_path / "own"
     own.mkdir()
     (own / "publish.yaml").write_text("licence: Unlicense\n")
-    depthmask.export(dataset, own, "webdataset", ONE_WORKER)
+    depthmask.export(dataset, own, "huggingface", ONE_WORKER)
     assert (own / "publish.yaml").read_text() == "licence: Unlicense\n"
     assert "licence of the dataset: Unlicense" in (own / "README.md").read_text("utf-8")
-    assert depthmask.card(own).files == ("README.md",) and not (own / "croissant.json").exists()
+    before = file_bytes(own)
+    assert depthmask.card(own).files == ("README.md", "croissant.json")
+    assert file_bytes(own) == before and "depth.json" not in before
 
 
 def test_neither_runs_nor_repairs_lose_a_publish_yaml(folders: InputFolders, tmp_path: Path):
@@ -371,6 +376,12 @@ def test_a_folder_of_something_else_is_left_alone(
     (copy / "export.json").write_text(json.dumps(description))
     with pytest.raises(UserError, match=r"an older depthmask wrote it: summary is missing"):
         depthmask.card(copy)
+
+
+def test_a_layout_that_readers_of_croissant_cannot_read_has_none(published: dict[str, Path]):
+    facts = Facts.from_json(json.loads((published["folder"] / "export.json").read_text()))
+    made = LAYOUTS["webdataset"].published(facts, Publication(licence="MIT"))
+    assert made.keys() == {"README.md"} and b"licence of the dataset: MIT" in made["README.md"]
 
 
 def test_licences_have_the_names_that_each_reader_knows():

@@ -232,7 +232,12 @@ for record in dataset.records("images", {"images/split": "SPLIT"}):
             description="Where each example's foreground lies, and the paths of its pictures.",
             fields=(
                 *(
-                    Field(f"{kind}_path", "sc:Text", _path_column(kind), f"{said} Its path there.")
+                    Field(
+                        f"{kind}_path",
+                        "sc:Text",
+                        _path_column(kind),
+                        f"Path below the split's folder. {said}",
+                    )
                     for kind, said in pictures.items()
                 ),
                 *example_fields(numbers_kept=False),
@@ -277,7 +282,13 @@ def _picture_records(kind: str, said: str, splits: str, suffix: str) -> RecordSe
         description=f"{said} By its path, which examples/{kind}_path has.",
         fields=(
             Field(kind, _KINDS[kind], "content", said),
-            Field("path", "sc:Text", "fullpath", "its path there", regex=rf"^(?:{splits})/(.+)$"),
+            Field(
+                "path",
+                "sc:Text",
+                "fullpath",
+                "path below the split's folder",
+                regex=rf"^(?:{splits})/(.+)$",
+            ),
             Field(
                 "split",
                 "sc:Text",
