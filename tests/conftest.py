@@ -27,6 +27,9 @@ from tests.forger import Forger
 ROOT = Path(__file__).parents[1]
 # An environment of requirements-torch.txt, where there is one.
 TORCH = Path(os.environ.get("TORCH", ROOT / ".torch")) / "bin" / "python"
+needs_torch = pytest.mark.skipif(
+    not TORCH.exists(), reason="needs PyTorch's environment: make .torch/.ready"
+)
 SMALL = (
     *("canvas.width=48", "canvas.height=40", "placements.per_pair=3"),
     *("shards.examples=20", "shards.chunk=7"),

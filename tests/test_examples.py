@@ -17,8 +17,7 @@ from PIL import Image
 from examples import train_keras
 from examples.results import Labels, Scores, median_depth
 from pipeline.cli import main
-from tests.conftest import ONE_WORKER, ROOT, TORCH, draw_inputs
-from tests.test_readers import needs_torch
+from tests.conftest import ONE_WORKER, ROOT, TORCH, draw_inputs, needs_torch
 from transforms.depth.scores import Scores as DepthScores
 
 SIDE = 48

@@ -20,11 +20,7 @@ import yaml
 import depthmask
 from depthmask.webdataset import decode
 from pipeline.export.parquet import columns_of
-from tests.conftest import ONE_WORKER, ROOT, TORCH, read_as_its_readme_says
-
-needs_torch = pytest.mark.skipif(
-    not TORCH.exists(), reason="needs PyTorch's environment: make .torch/.ready"
-)
+from tests.conftest import ONE_WORKER, ROOT, TORCH, needs_torch, read_as_its_readme_says
 
 Digests = dict[str, str]
 

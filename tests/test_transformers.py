@@ -12,25 +12,19 @@ import pytest
 from depthmask.errors import DepthModelError
 from pipeline.convert import convert
 from pipeline.recipes import load_recipe
+from tests.conftest import ROOT, TORCH, needs_torch
 from transforms.depth import DepthModel, PictureSize, parse_model
 from transforms.depth.model import DepthStage
 
-ROOT = Path(__file__).parents[1]
-# An environment of requirements-torch.txt.
-ENVIRONMENT = Path(os.environ.get("TORCH", ROOT / ".torch")) / "bin" / "python"
 NAMES = ["depth_anything", "depth_anything_metric", "dpt", "glpn", "zoedepth", "depth_pro"]
 CANVAS = PictureSize(width=64, height=40)
-
-needs_environment = pytest.mark.skipif(
-    not ENVIRONMENT.exists(), reason="needs torch's environment: make .torch/.ready"
-)
 
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("networks")
     done = subprocess.run(
-        [str(ENVIRONMENT), "-m", "tests.tiny_networks", str(folder)],
+        [str(TORCH), "-m", "tests.tiny_networks", str(folder)],
         check=False,
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -47,7 +41,7 @@ def load(path: Path, *settings: str) -> DepthModel:
     return DepthStage.of(parse_model(f"onnx:{path}"), recipe.depth, CANVAS).load()
 
 
-@needs_environment
+@needs_torch
 @pytest.mark.parametrize("name", NAMES)
 def test_a_network_gives_what_its_authors_code_gives(networks: Path, name: str):
     theirs = np.load(networks / "theirs" / name / "theirs.npz")
@@ -76,7 +70,7 @@ def test_a_network_gives_what_its_authors_code_gives(networks: Path, name: str):
     print(line)
 
 
-@needs_environment
+@needs_torch
 def test_what_is_told_of_a_converted_network(networks: Path):
     told = (networks / "told.txt").read_text()
     assert told.count("Its licence: apache-2.0") == len(NAMES)
@@ -84,7 +78,7 @@ def test_what_is_told_of_a_converted_network(networks: Path):
     assert parse_model(f"onnx:{networks / 'ours' / 'dpt'}").licence == "apache-2.0"
 
 
-@needs_environment
+@needs_torch
 def test_a_zoe_model_takes_one_picture_at_a_time(networks: Path):
     # Its authors' code has the number of pictures as a constant.
     assert load(networks / "ours" / "zoedepth").network.batch == 1
