@@ -1,5 +1,6 @@
-"""Cloud Storage on this machine, for tests: an emulator, behind a proxy that injects faults.
+"""Cloud Storage and S3 on this machine, for tests.
 
+Cloud Storage is an emulator, behind a proxy that injects faults; S3 is moto's server.
 The emulator is fake-gcs-server; `make .gcs/fake-gcs-server` builds it. Python's client is told of
 it by ``STORAGE_EMULATOR_HOST``. TensorFlow's knows no other address than Google's: it is sent to
 the proxy as its HTTPS proxy, which answers for Google with a certificate of its own. The token for
@@ -17,16 +18,22 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
+import urllib.error
 import urllib.parse
+import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 _BUILT = Path(__file__).parents[1] / ".gcs" / "fake-gcs-server"
 EMULATOR = os.environ.get("FAKE_GCS") or shutil.which(str(_BUILT))
+S3_SERVER = os.environ.get("MOTO_SERVER") or shutil.which(
+    "moto_server", path=str(Path(sys.executable).parent)
+)
 _START_SECONDS = 30
 _HOP_BY_HOP = ("connection", "transfer-encoding", "keep-alive")
 
@@ -249,3 +256,44 @@ def _create_bucket(port: int) -> None:
             return
         assert time.monotonic() < deadline, "the emulator did not start"
         time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def s3_storage(folder: Path, content: Mapping[str, bytes]) -> Iterator[str]:
+    """The URL of a server whose bucket ``bucket`` holds these files."""
+    assert S3_SERVER is not None
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with (folder / "server.log").open("wb") as log:
+        server = subprocess.Popen(
+            [str(S3_SERVER), "-H", "127.0.0.1", "-p", str(port)],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _put(f"{url}/bucket", b"", tries=10 * _START_SECONDS)
+        for name, data in content.items():
+            _put(f"{url}/bucket/{name}", data)
+        yield url
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _put(url: str, data: bytes, tries: int = 1) -> None:
+    # moto looks at no signature, but wants to see one.
+    sign = "AWS4-HMAC-SHA256 Credential=any/20200101/us-east-1/s3/aws4_request, Signature=any"
+    request = urllib.request.Request(
+        url, data, {"Authorization": sign, "Content-Type": "application/octet-stream"}, method="PUT"
+    )
+    while True:
+        try:
+            urllib.request.urlopen(request).close()
+            return
+        except urllib.error.URLError:
+            tries -= 1
+            if tries < 1:
+                raise
+            time.sleep(0.1)

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import depthmask
+from tests.cloud_storage import S3_SERVER, s3_storage
 from tests.conftest import file_bytes
 
 ROOT = Path(__file__).parents[1]
 # An environment of requirements-tensorflow-io.txt.
 ENVIRONMENT = Path(os.environ.get("TENSORFLOW_IO", ROOT / ".tensorflow-io")) / "bin" / "python"
-SERVER = os.environ.get("MOTO_SERVER") or shutil.which(
-    "moto_server", path=str(Path(sys.executable).parent)
-)
 
 needs_environment = pytest.mark.skipif(
     not ENVIRONMENT.exists(), reason="needs tensorflow-io's environment: make .tensorflow-io/.ready"
@@ -49,41 +42,9 @@ os._exit(0)  # tensorflow-io's S3 file system aborts as a process ends by itself
 @pytest.fixture(scope="module")
 def s3(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an S3 server that holds the dataset as ``s3://bucket/made``."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with (tmp_path_factory.mktemp("s3") / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            [str(SERVER), "-H", "127.0.0.1", "-p", str(port)],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    address = f"127.0.0.1:{port}"
-    try:
-        _put(f"http://{address}/bucket", b"", tries=300)
-        for name, data in file_bytes(dataset).items():
-            _put(f"http://{address}/bucket/made/{name}", data)
+    content = {f"made/{name}": data for name, data in file_bytes(dataset).items()}
+    with s3_storage(tmp_path_factory.mktemp("s3"), content) as address:
         yield address
-    finally:
-        server.kill()
-        server.wait()
-
-
-def _put(url: str, data: bytes, tries: int = 1) -> None:
-    # moto looks at no signature, but wants to see one.
-    sign = "AWS4-HMAC-SHA256 Credential=any/20200101/us-east-1/s3/aws4_request, Signature=any"
-    request = urllib.request.Request(
-        url, data, {"Authorization": sign, "Content-Type": "application/octet-stream"}, method="PUT"
-    )
-    while True:
-        try:
-            urllib.request.urlopen(request).close()
-            return
-        except urllib.error.URLError:
-            tries -= 1
-            if tries < 1:
-                raise
-            time.sleep(0.1)
 
 
 def read(path: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -97,13 +58,13 @@ def read(path: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 @needs_environment
-@pytest.mark.skipif(SERVER is None, reason="needs moto[server], of requirements-dev.txt")
+@pytest.mark.skipif(S3_SERVER is None, reason="needs moto[server], of requirements-dev.txt")
 def test_a_dataset_is_read_from_s3(s3: str, dataset: Path):
     account = {
         "AWS_ACCESS_KEY_ID": "any",
         "AWS_SECRET_ACCESS_KEY": "any",
         "AWS_REGION": "us-east-1",
-        "S3_ENDPOINT": f"http://{s3}",
+        "S3_ENDPOINT": s3,
     }
     remote, local = read("s3://bucket/made", **account), read(str(dataset))
     assert remote.returncode == 0, remote.stderr

@@ -195,8 +195,9 @@ def _decode(data: bytes, warn: Warn) -> Decoded:
     image = _open(data)
     if image.format in ("GIF", "WEBP", "AVIF") and getattr(image, "is_animated", False):
         _warn_of_animation(warn)
-    if image.format == "HEIF" and image.n_frames > 1:
-        warn(f"has {image.n_frames} pictures", "The main one was taken.")
+    pictures = getattr(image, "n_frames", 1)
+    if image.format == "HEIF" and pictures > 1:
+        warn(f"has {pictures} pictures", "The main one was taken.")
     # Other formats say how many bits count, and Pillow brings them to all 16.
     return _decode_image(data, image, SampleKind(bits=16, significant=16), warn)
 

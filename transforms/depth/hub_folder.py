@@ -80,7 +80,7 @@ def published_input(folder: str, canvas: PictureSize) -> PublishedInput:
     """
     path = join(folder, PROCESSOR)
     try:
-        processor = _Processor.model_validate(_read_object(path))
+        processor = _Processor.model_validate(read_object(path))
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in problem["loc"])
@@ -180,7 +180,7 @@ def published_meaning(folder: str) -> Meaning | None:
 
 def read_config(folder: str) -> dict[str, Any]:
     """Returns a folder's ``config.json``. Raises DepthModelError."""
-    return _read_object(join(folder, CONFIG))
+    return read_object(join(folder, CONFIG))
 
 
 def published_licence(folder: str) -> str | None:
@@ -201,7 +201,7 @@ def published_licence(folder: str) -> str | None:
     return licence if _LICENCE.fullmatch(licence) else None
 
 
-def _read_object(path: str) -> dict[str, Any]:
+def read_object(path: str) -> dict[str, Any]:
     """Returns the JSON object in a small file. Raises DepthModelError."""
     check_regular(path)
     try:

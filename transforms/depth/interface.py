@@ -40,7 +40,13 @@ class PictureSize(BaseModel):
 
 Fit = Literal["stretch", "lower_bound", "upper_bound", "minimal"]
 Resize = Literal[
-    "bilinear", "bicubic", "lanczos", "bilinear_plain", "bicubic_plain", "bilinear_corners"
+    "bilinear",
+    "bicubic",
+    "lanczos",
+    "bilinear_plain",
+    "bicubic_plain",
+    "bicubic_keys",
+    "bilinear_corners",
 ]
 Meaning = Literal["depth", "disparity", "relative_depth", "relative_inverse_depth", "affine_points"]
 _Number = bool | int | float
@@ -113,7 +119,8 @@ class ModelInterface(BaseModel):
         "bilinear",
         description="filter by which pictures are brought to depth.input: bilinear, bicubic, "
         "lanczos: Pillow's; bilinear_plain, bicubic_plain: without smoothing, as PyTorch's and "
-        "OpenCV's; bilinear_corners: with aligned corners besides",
+        "OpenCV's; bicubic_keys: without, as Keras's, to whole levels; bilinear_corners: with "
+        "aligned corners besides",
     )
     fit: Fit = Field(
         "stretch",
@@ -242,9 +249,11 @@ class ModelInterface(BaseModel):
         return values
 
     def _resized(self, images: np.ndarray, size: PictureSize) -> np.ndarray:
-        """Returns pictures of another size: uint8 by Pillow's filters, float32 by PyTorch's."""
-        if self.resize in ("bilinear_plain", "bicubic_plain", "bilinear_corners"):
-            return sample(images, size.height, size.width, self.resize)
+        """Returns pictures of another size: uint8 by Pillow's filters, float32 by others."""
+        if self.resize in ("bilinear_plain", "bicubic_plain", "bicubic_keys", "bilinear_corners"):
+            resized = sample(images, size.height, size.width, self.resize)
+            # Of whole numbers Keras makes whole numbers again.
+            return np.rint(resized).clip(0, 255) if self.resize == "bicubic_keys" else resized
         resampling = Image.Resampling[self.resize.upper()]
         resized = [
             to_image(image).resize((size.width, size.height), resampling) for image in images

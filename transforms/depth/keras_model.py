@@ -11,7 +11,9 @@ import numpy as np
 
 from depthmask.errors import DepthModelError, first_line
 from transforms.depth.interface import PictureSize
+from transforms.depth.keras_preset import CONVERTER, preset_input, preset_meaning
 from transforms.depth.model import (
+    DepthSettings,
     DepthStage,
     ModelChoice,
     Network,
@@ -24,15 +26,27 @@ from transforms.depth.model import (
     picture_input,
 )
 from transforms.depth.model_files import local_copy
+from transforms.io.files import exists, is_folder, join
 from transforms.quiet import quiet_stderr
 
 
 class KerasModel(ModelChoice):
-    """A ``.keras`` file without Python code of its own, or a SavedModel."""
+    """A ``.keras`` file without Python code of its own, or a SavedModel.
+
+    A SavedModel may lie in the folder of its preset of KerasHub, which says how it sees pictures.
+    """
 
     kind = "keras"
     usage = "keras:FILE.keras (or a SavedModel folder)"
     packages = ("keras", "tensorflow")
+
+    def settled(self, settings: DepthSettings, canvas: PictureSize) -> DepthSettings:
+        """Of a preset of KerasHub: with its size and values where the recipe has none."""
+        if not (is_folder(self.path) and exists(join(self.path, CONVERTER))):
+            return settings
+        meaning = preset_meaning(self.path)
+        published = preset_input(self.path, canvas)
+        return self.settled_by(CONVERTER, published, meaning, settings)
 
     def load(self, stage: DepthStage) -> Network:
         with local_copy(self.path, self.files) as path:

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeVar
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from depthmask.errors import DepthModelError, UserError, first_line
 from depthmask.manifest import ModelIdentity
 from transforms.codecs import decode_image
-from transforms.depth.interface import ModelInterface, PictureSize, Precision
+from transforms.depth.hub_folder import PublishedInput
+from transforms.depth.interface import Meaning, ModelInterface, PictureSize, Precision
 from transforms.depth.model_files import checksum, files_at
 from transforms.depth.storage import DepthStorage
 from transforms.elements import BackgroundChunk, ComposedChunk
@@ -100,6 +101,33 @@ class ModelChoice(abc.ABC):
         Raises UserError.
         """
         return settings
+
+    def settled_by(
+        self, file: str, published: PublishedInput, meaning: Meaning | None, settings: DepthSettings
+    ) -> DepthSettings:
+        """Returns the settings with what `file` of the model says where the recipe does not.
+
+        Raises DepthModelError where the two do not go together.
+        """
+        declared = settings.model
+        values = {
+            key: value
+            for key, value in published.model.items()
+            if key not in declared.model_fields_set
+        }
+        if declared.output is None:
+            values["output"] = meaning
+        try:
+            model = ModelInterface.model_validate(dict(declared) | values)
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+            key = ".".join(str(part) for part in problem["loc"])
+            raise DepthModelError(
+                f"{self}: what {file} and the recipe say do not go together: "
+                f"depth.model.{key}: {problem['msg'][:200]}."
+            ) from error
+        size = settings.input or published.input
+        return settings.model_copy(update={"model": model, "input": size})
 
     def interface(self, settings: DepthSettings) -> ModelInterface:
         """Returns what settled settings declare. Raises UserError where that is not right."""

@@ -9,7 +9,6 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
 from depthmask.errors import DepthModelError, first_line
 from transforms.depth.hub_folder import (
@@ -19,7 +18,7 @@ from transforms.depth.hub_folder import (
     published_licence,
     published_meaning,
 )
-from transforms.depth.interface import ModelInterface, PictureSize
+from transforms.depth.interface import PictureSize
 from transforms.depth.model import (
     DepthSettings,
     DepthStage,
@@ -105,25 +104,9 @@ class OnnxModel(ModelChoice):
         """Of a folder: with its processor's size and values where the recipe has none."""
         if not is_folder(self.path):
             return settings
-        published, declared = published_input(self.path, canvas), settings.model
-        values = {
-            key: value
-            for key, value in published.model.items()
-            if key not in declared.model_fields_set
-        }
-        if declared.output is None:
-            values["output"] = published_meaning(self.path)
-        try:
-            model = ModelInterface.model_validate(dict(declared) | values)
-        except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            key = ".".join(str(part) for part in problem["loc"])
-            raise DepthModelError(
-                f"{self}: what {PROCESSOR} and the recipe say do not go together: "
-                f"depth.model.{key}: {problem['msg'][:200]}."
-            ) from error
-        size = settings.input or published.input
-        return settings.model_copy(update={"model": model, "input": size})
+        meaning = published_meaning(self.path)
+        published = published_input(self.path, canvas)
+        return self.settled_by(PROCESSOR, published, meaning, settings)
 
     def load(self, stage: DepthStage) -> Network:
         try:

@@ -1,4 +1,4 @@
-"""Resizing as PyTorch's `interpolate` does it, without smoothing, where a model's authors use that.
+"""Resizing as PyTorch and TensorFlow do it, without smoothing, where a model's authors use that.
 
 Pillow's filters widen where a picture gets smaller, and its bicubic one is another curve.
 """
@@ -9,16 +9,16 @@ from typing import Literal
 
 import numpy as np
 
-Sampling = Literal["bilinear_plain", "bilinear_corners", "bicubic_plain"]
-# Of PyTorch's bicubic curve; Pillow's is -0.5.
-_CUBIC = -0.75
+Sampling = Literal["bilinear_plain", "bilinear_corners", "bicubic_plain", "bicubic_keys"]
+# Of the bicubic curves of PyTorch and of TensorFlow; Pillow's is the latter (Keys 1981).
+_CUBIC = {"bicubic_plain": -0.75, "bicubic_keys": -0.5}
 
 
 def sample(values: np.ndarray, height: int, width: int, sampling: Sampling) -> np.ndarray:
     """Returns `values`, [n, h, w] or [n, h, w, C], as float32 of another height and width.
 
-    ``bilinear_plain`` and ``bicubic_plain`` lay the outer edges of the pixels on each other,
-    ``bilinear_corners`` the centres of the corner pixels.
+    ``bilinear_corners`` lays the centres of the corner pixels on each other, the others the outer
+    edges. Beyond an edge ``bicubic_plain`` repeats its pixels, and ``bicubic_keys`` sees nothing.
     """
     rows = _weights(values.shape[1], height, sampling)
     columns = _weights(values.shape[2], width, sampling)
@@ -33,21 +33,26 @@ def _weights(size: int, new_size: int, sampling: Sampling) -> np.ndarray:
         places = np.linspace(0, size - 1, new_size) if new_size > 1 else np.zeros(1)
     else:
         places = (np.arange(new_size) + 0.5) * size / new_size - 0.5
-    if sampling != "bicubic_plain":
+    curve = _CUBIC.get(sampling)
+    if curve is None:
         places = places.clip(0, size - 1)
     first = np.floor(places).astype(int)
     part = places - first
-    if sampling == "bicubic_plain":
-        taps = {tap: _cubic(np.abs(part - tap)) for tap in (-1, 0, 1, 2)}
-    else:
+    if sampling == "bicubic_keys":  # TensorFlow has its curve in a table of 1024 steps
+        part = np.rint(part * 1024) / 1024
+    if curve is None:
         taps = {0: 1 - part, 1: part}
+    else:
+        taps = {tap: _cubic(np.abs(part - tap), curve) for tap in (-1, 0, 1, 2)}
     weights = np.zeros((new_size, size), np.float32)
     for tap, share in taps.items():
-        np.add.at(weights, (np.arange(new_size), (first + tap).clip(0, size - 1)), share)
-    return weights
+        pixels = first + tap
+        seen = ((pixels >= 0) & (pixels < size)) | (sampling != "bicubic_keys")
+        np.add.at(weights, (np.arange(new_size), pixels.clip(0, size - 1)), share * seen)
+    return weights / weights.sum(axis=1, keepdims=True) if sampling == "bicubic_keys" else weights
 
 
-def _cubic(distance: np.ndarray) -> np.ndarray:
-    near = ((_CUBIC + 2) * distance - (_CUBIC + 3)) * distance**2 + 1
-    far = ((distance - 5) * distance + 8) * distance * _CUBIC - 4 * _CUBIC
+def _cubic(distance: np.ndarray, curve: float) -> np.ndarray:
+    near = ((curve + 2) * distance - (curve + 3)) * distance**2 + 1
+    far = ((distance - 5) * distance + 8) * distance * curve - 4 * curve
     return np.asarray(np.where(distance <= 1, near, far))
