@@ -373,8 +373,23 @@ def test_a_folder_of_something_else_is_left_alone(
         depthmask.card(copy)
 
 
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_repair_that_was_interrupted_goes_first(dataset: Path, tmp_path: Path, finished: bool):
+    copy = Path(shutil.copytree(dataset, tmp_path / "copy"))
+    (copy / "_unfinished").mkdir()
+    shutil.copy(copy / "manifest.json", copy / "_unfinished" / "manifest-set-aside.json")
+    if not finished:
+        (copy / "manifest.json").unlink()
+    before = file_bytes(copy)
+    with pytest.raises(UserError, match="a repair was interrupted"):
+        depthmask.card(copy)
+    assert file_bytes(copy) == before
+
+
 def test_licences_have_the_names_that_each_reader_knows():
     assert licence_link("apache-2.0") == "https://spdx.org/licenses/Apache-2.0.html"
+    assert licence_link("CC BY-SA 4.0") == "https://spdx.org/licenses/CC-BY-SA-4.0.html"
+    assert hub_licence("CC BY 4.0") == {"license": "cc-by-4.0"}
     assert licence_link("https://example.org/terms") == "https://example.org/terms"
     assert hub_licence(None) == {"license": "unknown"}
     assert hub_licence("ODbL-1.0") == {"license": "odbl"}
