@@ -285,9 +285,12 @@ def test_neither_runs_nor_repairs_lose_a_publish_yaml(folders: InputFolders, tmp
     assert before["publish.yaml"] == PUBLISH.encode() and b"cc-by-4.0" in before["README.md"]
     for lost in output.glob("*train*"):
         lost.unlink()
-    (output / "croissant.json").unlink()
+    by_hand = dict.fromkeys(("publish.yaml", "README.md", "croissant.json"), b"licence: mine")
+    for name, data in by_hand.items():
+        (output / name).write_bytes(data)
     repair(output, None, ONE_WORKER)
-    assert file_bytes(output) == before
+    assert file_bytes(output) == before | by_hand
+    (output / "publish.yaml").write_text(PUBLISH)
     make_dataset(folders, output, restart=True)
     assert file_bytes(output) == before
 
