@@ -49,19 +49,18 @@ def write_card(path: AnyPath) -> Card:
     publish.yaml cannot be used, or README.md was changed by hand.
     """
     path = checked_path(path)
-    if exists(join(path, MANIFEST)):
-        workspace = Workspace(path)
-    elif exists(join(path, EXPORT.last_file)):
-        workspace = Workspace(path, EXPORT)
-    else:
-        raise UserError(
-            f"{path} is neither a finished dataset nor a finished export: it has no {MANIFEST} and "
-            f"no {EXPORT.last_file}. Give a folder that generate or export has finished."
-        )
+    workspace = Workspace(path)
     if exists(workspace.work_path(SET_ASIDE)):
         raise UserError(
             f"{path}: a repair was interrupted. Go on: depthmask verify --repair {path}"
         )
+    if not exists(workspace.path(MANIFEST)):
+        workspace = Workspace(path, EXPORT)
+        if not exists(workspace.path(EXPORT.last_file)):
+            raise UserError(
+                f"{path} is neither a finished dataset nor a finished export: it has no {MANIFEST} "
+                f"and no {EXPORT.last_file}. Give a folder that generate or export has finished."
+            )
     publication = read_publication(path)
     with locked(workspace) as workspace:
         of = _of_export if workspace.kind is EXPORT else _of_dataset

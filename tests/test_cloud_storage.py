@@ -103,6 +103,11 @@ def test_a_dataset_is_made_read_and_verified_where_it_is(
     read, local = (depthmask.load(str(path), "train") for path in (made, tmp_path / "made"))
     for one, other in zip(read, local, strict=True):
         assert all(np.array_equal(one[name], other[name]) for name in other)
+    for path in (made, str(tmp_path / "made")):
+        write_file(f"{path}/publish.yaml", [b"licence: MIT\n"])
+        depthmask.card(path)
+    assert remote_bytes(made) == file_bytes(tmp_path / "made")
+    assert b"licence of the dataset: MIT" in read_file(f"{made}/README.md")
 
 
 def test_a_model_comes_with_the_weights_beside_it(storage: FaultyProxy, tmp_path: Path):

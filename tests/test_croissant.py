@@ -290,9 +290,12 @@ def test_neither_runs_nor_repairs_lose_a_publish_yaml(folders: InputFolders, tmp
     assert before["publish.yaml"] == PUBLISH.encode() and b"cc-by-4.0" in before["README.md"]
     for lost in output.glob("*train*"):
         lost.unlink()
-    (output / "croissant.json").unlink()
+    by_hand = dict.fromkeys(("publish.yaml", "README.md", "croissant.json"), b"licence: mine")
+    for name, data in by_hand.items():
+        (output / name).write_bytes(data)
     repair(output, None, ONE_WORKER)
-    assert file_bytes(output) == before
+    assert file_bytes(output) == before | by_hand
+    (output / "publish.yaml").write_text(PUBLISH)
     make_dataset(folders, output, restart=True)
     assert file_bytes(output) == before
 
@@ -384,8 +387,23 @@ def test_a_layout_that_readers_of_croissant_cannot_read_has_none(published: dict
     assert made.keys() == {"README.md"} and b"licence of the dataset: MIT" in made["README.md"]
 
 
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_repair_that_was_interrupted_goes_first(dataset: Path, tmp_path: Path, finished: bool):
+    copy = Path(shutil.copytree(dataset, tmp_path / "copy"))
+    (copy / "_unfinished").mkdir()
+    shutil.copy(copy / "manifest.json", copy / "_unfinished" / "manifest-set-aside.json")
+    if not finished:
+        (copy / "manifest.json").unlink()
+    before = file_bytes(copy)
+    with pytest.raises(UserError, match="a repair was interrupted"):
+        depthmask.card(copy)
+    assert file_bytes(copy) == before
+
+
 def test_licences_have_the_names_that_each_reader_knows():
     assert licence_link("apache-2.0") == "https://spdx.org/licenses/Apache-2.0.html"
+    assert licence_link("CC BY-SA 4.0") == "https://spdx.org/licenses/CC-BY-SA-4.0.html"
+    assert hub_licence("CC BY 4.0") == {"license": "cc-by-4.0"}
     assert licence_link("https://example.org/terms") == "https://example.org/terms"
     assert hub_licence(None) == {"license": "unknown"}
     assert hub_licence("ODbL-1.0") == {"license": "odbl"}

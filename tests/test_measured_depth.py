@@ -15,11 +15,14 @@ from PIL import Image
 
 import depthmask
 from depthmask.errors import RunError, UserError
+from depthmask.features import Features, ImageFeature
 from depthmask.manifest import DepthMeaning, Manifest
 from pipeline.export import LAYOUTS
 from pipeline.export.layout import Facts
 from pipeline.generate import generate
 from pipeline.inputs import InputFolders, PreparedSet, prepare_inputs
+from pipeline.publish.publication import Publication
+from pipeline.publish.summary import Summary
 from pipeline.recipes import load_recipe
 from pipeline.repair import repair
 from pipeline.request import Request
@@ -330,8 +333,10 @@ def test_every_layout_says_what_becomes_of_unknown_depth(name: str):
     stored = DepthMeaning(
         *("metric16", "depth", "metre", 0.001), width=60, height=48, model=None, licence=None
     )
+    features = Features({kind: ImageFeature(48, 60, 1, "png") for kind in ("image", "mask")})
+    facts = Facts(Summary("any", (), (), (), {}, ()), {"train": 1}, features, stored)
     layout = LAYOUTS[name]
-    said, meaning = layout.readme(Facts("any", {"train": 1}, stored)), layout.depth_json(stored)
+    said, meaning = layout.readme(facts, Publication()), layout.depth_json(stored)
     keeps = meaning["storage"] not in ("norm8", "plasma8")
     assert keeps == (name in ("folder", "webdataset", "huggingface", "office"))
     assert ("It was measured: 0 is unknown." in said) == keeps

@@ -59,11 +59,12 @@ def finish_dataset(description: DatasetDescription, shards: Sequence[Shard], tal
     for name, text in texts.items():
         files[name] = workspace.write(name, [text])
     facts = card_facts(recipe, manifest, description.publication, workspace)
-    workspace.write(CROISSANT, [dataset_croissant(facts)])
-    # The card is its publisher's to complete: no checksum holds it fast, no repair undoes that. A
-    # power cut may leave an empty one.
-    if not workspace.sizes().get(CARD):
-        workspace.write(CARD, [dataset_card(facts)])
+    # These are their publisher's to complete: no checksum holds them fast, no repair undoes that. A
+    # power cut may leave empty ones.
+    sizes = workspace.sizes()
+    for name, describe in ((CARD, dataset_card), (CROISSANT, dataset_croissant)):
+        if not sizes.get(name):
+            workspace.write(name, [describe(facts)])
     manifest = dataclasses.replace(manifest, files=files)
     sync_files(workspace.path(name) for name in manifest.checksums)
     workspace.write(MANIFEST, [manifest.to_bytes()])

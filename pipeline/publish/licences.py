@@ -18,9 +18,14 @@ _HUB = {"C-UDA-1.0": "c-uda", "ODC-By-1.0": "odc-by", "ODbL-1.0": "odbl", "PDDL-
 _BY_SMALL = {name.lower(): name for name in _SPDX}
 
 
+def _spdx_name(licence: str) -> str | None:
+    """SPDX's name of a licence, which may be written in small letters and with spaces."""
+    return _BY_SMALL.get(licence.lower().replace(" ", "-"))
+
+
 def licence_link(licence: str) -> str:
     """Returns the page of a licence that SPDX has, else what was given: a URL, or words."""
-    known = _BY_SMALL.get(licence.lower())
+    known = _spdx_name(licence)
     return f"https://spdx.org/licenses/{known}.html" if known else licence
 
 
@@ -28,7 +33,7 @@ def hub_licence(licence: str | None) -> dict[str, str]:
     """Returns what the Hub's metadata says of a licence; None: that it is not known."""
     if licence is None:
         return {"license": "unknown"}
-    known = _BY_SMALL.get(licence.lower())
+    known = _spdx_name(licence)
     if known:
         return {"license": _HUB.get(known, known.lower())}
     is_link = licence.startswith(("http://", "https://"))
