@@ -87,7 +87,7 @@ def depth_loss(true: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
     """The mean error of depth's logarithm, where depth is known."""
     known = true > 0
     error = tf.abs(tf.math.log(tf.where(known, true, predicted)) - tf.math.log(predicted))
-    return tf.reduce_sum(error) / tf.reduce_sum(tf.cast(known, tf.float32))
+    return tf.reduce_sum(error) / tf.maximum(1.0, tf.reduce_sum(tf.cast(known, tf.float32)))
 
 
 def train(path: str, epochs: int) -> keras.Model:

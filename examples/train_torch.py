@@ -98,7 +98,7 @@ def depth_loss(true: Tensor, predicted: Tensor) -> Tensor:
     """The mean error of depth's logarithm, where depth is known."""
     known = true > 0
     error = (torch.where(known, true, predicted).log() - predicted.log()).abs()
-    return error.sum() / known.sum()
+    return error.sum() / known.sum().clamp(min=1)
 
 
 def train(path: str, epochs: int) -> Network:

@@ -117,6 +117,7 @@ def test_what_nobody_has_said_is_not_invented(dataset: Path):
     found = json.loads((dataset / "croissant.json").read_text())
     assert not {"license", "creator", "url", "rai:dataBiases"} & found.keys()
     assert "licence of the dataset: …" in (dataset / "README.md").read_text("utf-8")
+    assert ("monocular depth estimation" in found["keywords"]) == ("depth" in found["description"])
 
 
 @pytest.mark.parametrize(("layout", "block"), [("folder", 2), ("huggingface", 1)])

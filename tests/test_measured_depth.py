@@ -334,7 +334,7 @@ def test_every_layout_says_what_becomes_of_unknown_depth(name: str):
         *("metric16", "depth", "metre", 0.001), width=60, height=48, model=None, licence=None
     )
     features = Features({kind: ImageFeature(48, 60, 1, "png") for kind in ("image", "mask")})
-    facts = Facts(Summary("any", (), (), (), {}, ()), {"train": 1}, features, stored)
+    facts = Facts(Summary("any", (), (), (), (), {}, ()), {"train": 1}, features, stored)
     layout = LAYOUTS[name]
     said, meaning = layout.readme(facts, Publication()), layout.depth_json(stored)
     keeps = meaning["storage"] not in ("norm8", "plasma8")

@@ -61,6 +61,7 @@ def summarise(facts: CardFacts) -> Summary:
         tools.append(facts.depth.model)
     return Summary(
         name=facts.recipe.name,
+        uses=_uses(facts),
         contents=_plain(*_what(facts), _dealt(facts)),
         making=_plain(*_making_sentences(facts)),
         limits=_plain(*_limit_sentences(facts)),
@@ -96,6 +97,12 @@ def _head(facts: CardFacts) -> Iterator[str]:
         yield sentence
 
 
+def _uses(facts: CardFacts) -> tuple[str, ...]:
+    """What it can teach a network."""
+    depth = ("monocular depth estimation",) if facts.depth else ()
+    return (*depth, "foreground segmentation")
+
+
 def _what(facts: CardFacts) -> Iterator[str]:
     """What a dataset has, in sentences."""
     rules = facts.recipe.placements
@@ -103,7 +110,7 @@ def _what(facts: CardFacts) -> Iterator[str]:
     kind = "mirrored" if rules.transforms == ("left_right",) else "flipped"
     flips = f" × 2 (plain and {kind})" if len(rules.flips) == 2 else ""
     yield (
-        f"{facts.examples:,} examples for depth estimation and foreground segmentation: a "
+        f"{facts.examples:,} examples for {' and '.join(_uses(facts))}: a "
         f"composite of a foreground on a background, the foreground's mask{depth}, and where it "
         "was placed."
     )

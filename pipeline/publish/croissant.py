@@ -42,7 +42,6 @@ _CONTEXT = {
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "examples": {"@id": "cr:examples", "@type": "@json"},
 }
-_KEYWORDS = ("monocular depth estimation", "foreground segmentation", "synthetic")
 _SPLITS = {
     "train": "cr:TrainingSplit",
     "validation": "cr:ValidationSplit",
@@ -193,6 +192,7 @@ def croissant_json(
         ),
         "conformsTo": _CONFORMS_TO,
         **_published(publication),
+        "keywords": [*summary.uses, "synthetic", *publication.keywords],
         **_responsible(summary, publication),
         **_provenance(summary, publication),
         "distribution": [each.to_json() for each in files],
@@ -221,7 +221,6 @@ def _published(publication: Publication) -> dict[str, Any]:
             for creator in publication.creators
         ],
         "citeAs": publication.citation,
-        "keywords": [*_KEYWORDS, *publication.keywords],
     }
 
 

@@ -22,6 +22,7 @@ class _Section(BaseModel):
 
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+Line = Annotated[Text, StringConstraints(pattern=r"^[^\r\n]+$")]
 Link = Annotated[str, StringConstraints(pattern=r"^https?://[^\s<>\"]+$")]
 # MAJOR.MINOR.PATCH, as Croissant asks for.
 Version = Annotated[str, StringConstraints(pattern=r"^(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}$")]
@@ -48,7 +49,7 @@ class Source(_Section):
 class Publication(_Section):
     """What publish.yaml says; every key can be left out."""
 
-    title: Text | None = None
+    title: Line | None = None
     description: Text | None = None
     version: Version | None = None
     url: Link | None = Field(None, description="where the dataset is published")

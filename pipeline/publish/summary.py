@@ -14,11 +14,13 @@ from depthmask.parsing import JsonObject, dict_of, text, tuple_of
 class Summary:
     """What a dataset is, in sentences without Markdown.
 
-    `inputs`: what it was made from, such as ``4 backgrounds``, by backgrounds, foregrounds, masks
-    and depth. `tools`: the programs and networks that made it.
+    `uses`: what it teaches, such as ``foreground segmentation``. `inputs`: what it was made from,
+    such as ``4 backgrounds``, by backgrounds, foregrounds, masks and depth. `tools`: the programs
+    and networks that made it.
     """
 
     name: str
+    uses: tuple[str, ...]
     contents: tuple[str, ...]
     making: tuple[str, ...]
     limits: tuple[str, ...]
@@ -34,6 +36,7 @@ class Summary:
         get = JsonObject(data, at).get
         return cls(
             name=get("name", text),
+            uses=get("uses", tuple_of(text)),
             contents=get("contents", tuple_of(text)),
             making=get("making", tuple_of(text)),
             limits=get("limits", tuple_of(text)),
