@@ -251,9 +251,9 @@ class ModelInterface(BaseModel):
     def _resized(self, images: np.ndarray, size: PictureSize) -> np.ndarray:
         """Returns pictures of another size: uint8 by Pillow's filters, float32 by others."""
         if self.resize in ("bilinear_plain", "bicubic_plain", "bicubic_keys", "bilinear_corners"):
-            resized = sample(images, size.height, size.width, self.resize)
+            values = sample(images, size.height, size.width, self.resize)
             # Of whole numbers Keras makes whole numbers again.
-            return np.rint(resized).clip(0, 255) if self.resize == "bicubic_keys" else resized
+            return np.rint(values).clip(0, 255) if self.resize == "bicubic_keys" else values
         resampling = Image.Resampling[self.resize.upper()]
         resized = [
             to_image(image).resize((size.width, size.height), resampling) for image in images
