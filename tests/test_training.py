@@ -11,7 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 from training.batches import Shape, Source, make_batch, paste
-from training.builtin import Course, Stage, export, train
+from training.builtin import Course, Stage, export, load_checkpoint, train
 from training.evaluate import Predictor, held_out
 from training.network import FARTHEST, NEAREST, build, fold
 from training.rooms import PictureSet, Rooms, draw_missing, load_figures, load_rooms
@@ -110,7 +110,7 @@ def test_training_goes_on_where_it_stopped_and_gives_what_loads(tmp_path: Path) 
 
 
 def steps_taken(checkpoint: Path) -> int:
-    return int(keras.saving.load_model(checkpoint).optimizer.iterations.numpy())
+    return int(load_checkpoint(checkpoint).optimizer.iterations.numpy())
 
 
 def test_folding_keeps_the_function() -> None:

@@ -94,6 +94,13 @@ def depth_loss(truth: Any, predicted: Any) -> Any:
     return loss
 
 
+def load_checkpoint(path: Path) -> Any:
+    """Loads what `train` has saved, its optimizer included."""
+    # Whatever else in this process has cleared Keras's register of functions.
+    known = {"depthmask>depth_loss": depth_loss}
+    return keras.saving.load_model(path, custom_objects=known)
+
+
 def _compiled(steps: int) -> keras.Model:
     model = build(normalised=True)
     rate = keras.optimizers.schedules.CosineDecay(
@@ -111,7 +118,7 @@ def train(course: Course, seed: int, work: Path) -> keras.Model:
     checkpoint = work / f"checkpoint-{seed}.keras"
     keras.utils.set_random_seed(seed)
     going_on = checkpoint.exists()
-    model = keras.saving.load_model(checkpoint) if going_on else _compiled(course.steps)
+    model = load_checkpoint(checkpoint) if going_on else _compiled(course.steps)
     done = int(model.optimizer.iterations.numpy())
     first = 0
     for stage in course.stages:
