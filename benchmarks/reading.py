@@ -99,18 +99,16 @@ def by_torch(dataset: str, split: str, count: int, pictures: list[list[bytes]]) 
 
     from depthmask.torch import MapDataset, StreamDataset
 
-    def loader(data: Any, **options: Any) -> Iterator[Any]:
-        found = torch.utils.data.DataLoader(data, BATCH, num_workers=2, **options)
+    def loader(data: Any) -> Iterator[Any]:
+        found = torch.utils.data.DataLoader(data, BATCH, num_workers=2)
         return itertools.islice(found, -(-count // BATCH))
-
-    bare = [(lambda one=one: [torch.from_numpy(decode_pixels(d)) for d in one]) for one in pictures]
 
     class Bare(torch.utils.data.Dataset[Any]):
         def __len__(self) -> int:
-            return len(bare)
+            return count
 
         def __getitem__(self, number: int) -> Any:
-            return bare[number]()
+            return [torch.from_numpy(decode_pixels(data)) for data in pictures[number]]
 
     stream, by_number = StreamDataset(dataset, split), MapDataset(dataset, split)
     return [

@@ -17,28 +17,40 @@ from pipeline.dataset import (
 )
 from pipeline.export import LAYOUTS
 from pipeline.export.layout import Facts
+from pipeline.publish.licences import is_known
 from pipeline.publish.publication import Publication, read_publication
 from pipeline.publish.sections import is_ours
 from pipeline.run import EXPORT, SET_ASIDE, Workspace, locked
 from transforms.io.files import AnyPath, checked_path, exists, join, read_file
 
 # What whoever publishes data is asked for first.
-_ASKED_FOR = ("title", "creators", "licence", "url", "date_published", "citation", "sources")
+_ASKED_FOR = (
+    *("title", "creators", "licence", "url", "date_published", "citation", "sources"),
+    *("uses", "limits", "biases", "personal_information"),
+)
 
 
 @dataclass(frozen=True)
 class Card:
-    """What was written. `unsaid`: keys that people are asked for and publish.yaml does not have."""
+    """What was written.
+
+    `unsaid`: keys that people are asked for and publish.yaml does not have. `unknown_licences`:
+    those in it that are no names known here, and no URLs.
+    """
 
     path: str
     files: tuple[str, ...]
     unsaid: tuple[str, ...]
+    unknown_licences: tuple[str, ...]
 
     def __str__(self) -> str:
         lines = [f"Up to date in {self.path}: {', '.join(self.files)}"]
         if self.unsaid:
             path = join(self.path, PUBLICATION)
             lines.append(f"Not said yet, in {path}: {', '.join(self.unsaid)}")
+        if self.unknown_licences:
+            known = "give SPDX's name of it, such as CC-BY-4.0, or a URL, if it has one"
+            lines.append(f"Not known as a licence: {', '.join(self.unknown_licences)}; {known}.")
         return "\n".join(lines)
 
 
@@ -74,7 +86,9 @@ def write_card(path: AnyPath) -> Card:
         for name, data in files.items():
             workspace.write(name, [data])
     unsaid = tuple(key for key in _ASKED_FOR if not getattr(publication, key))
-    return Card(path, tuple(files), unsaid)
+    licences = (publication.licence, *(source.licence for source in publication.sources))
+    unknown = dict.fromkeys(licence for licence in licences if licence and not is_known(licence))
+    return Card(path, tuple(files), unsaid, tuple(unknown))
 
 
 def _of_dataset(workspace: Workspace, publication: Publication) -> dict[str, bytes]:

@@ -111,6 +111,18 @@ def test_conferences_find_what_they_ask_for(published: dict[str, Path]):
     assert [agent["prov:label"].split()[0] for agent in agents] == ["depthmask", "keras:m.keras"]
 
 
+def test_sources_of_one_page_stay_two(published: dict[str, Path], tmp_path: Path):
+    copy = Path(shutil.copytree(published["folder"], tmp_path / "copy"))
+    shop = '{name: a shop, url: "https://example.org/shop", of: '
+    sources = f"[{shop}backgrounds, licence: MIT}}, {shop}foregrounds, licence: CC0-1.0}}]"
+    (copy / "publish.yaml").write_text(f"sources: {sources}")
+    depthmask.card(copy)
+    found = json.loads((copy / "croissant.json").read_text())["prov:wasDerivedFrom"][:2]
+    assert [source["url"] for source in found] == ["https://example.org/shop"] * 2
+    assert not any("@id" in source for source in found)
+    warnings_of(opened(copy))
+
+
 def test_what_nobody_has_said_is_not_invented(dataset: Path):
     unsaid = {f"https://schema.org/{key}" for key in ("datePublished", "license")}
     assert warnings_of(opened(dataset)) == unsaid | {"http://mlcommons.org/croissant/citeAs"}
@@ -236,8 +248,10 @@ def test_card_changes_what_follows_from_publish_yaml_and_nothing_else(
         assert json.loads(after["croissant.json"])["citeAs"] == "mine"
         assert main(["card", str(copy)]) == 0 and file_bytes(copy) == after
         (copy / "publish.yaml").write_text(PUBLISH)
-        depthmask.card(copy)
+        written = depthmask.card(copy)
         assert file_bytes(copy) == file_bytes(made)
+        assert written.unsaid == () and written.unknown_licences == ("bought",)
+        assert "Not known as a licence: bought; give SPDX's name" in str(written)
 
 
 def test_what_card_writes_verifies(published: dict[str, Path], here: None):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -256,13 +257,15 @@ def _provenance(summary: Summary, publication: Publication) -> dict[str, Any]:
 
 
 def _sources(summary: Summary, publication: Publication) -> Iterator[dict[str, Any]]:
+    named = Counter(source.url for source in publication.sources)
     for kind in publication.kinds_of_sources(summary.inputs):
         what, sources = summary.inputs.get(kind, kind), publication.sources_of(kind)
         for source in sources:
             yield _without_none(
                 {
                     "@type": "prov:Entity",
-                    "@id": source.url,
+                    # Two of one id would be taken for one.
+                    "@id" if named[source.url] == 1 else "url": source.url,
                     "prov:label": f"{what}: {source.name}",
                     "license": source.licence and licence_link(source.licence),
                 }

@@ -23,6 +23,15 @@ def _spdx_name(licence: str) -> str | None:
     return _BY_SMALL.get(licence.lower().replace(" ", "-"))
 
 
+def is_known(licence: str) -> bool:
+    """Whether a licence has a name that is known here, or is a URL."""
+    return _spdx_name(licence) is not None or _is_link(licence)
+
+
+def _is_link(licence: str) -> bool:
+    return licence.startswith(("http://", "https://"))
+
+
 def licence_link(licence: str) -> str:
     """Returns the page of a licence that SPDX has, else what was given: a URL, or words."""
     known = _spdx_name(licence)
@@ -36,5 +45,4 @@ def hub_licence(licence: str | None) -> dict[str, str]:
     known = _spdx_name(licence)
     if known:
         return {"license": _HUB.get(known, known.lower())}
-    is_link = licence.startswith(("http://", "https://"))
-    return {"license": "other", "license_link" if is_link else "license_name": licence}
+    return {"license": "other", "license_link" if _is_link(licence) else "license_name": licence}
